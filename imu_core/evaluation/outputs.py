@@ -97,15 +97,15 @@ def _pass(
     return logits.numpy(), features.numpy()
 
 
-def save_outputs(path: str | Path, outputs: Outputs) -> None:
+def save_outputs(path: str | Path, outputs: Outputs, *, exact: bool = False) -> None:
     """Write the outputs as .npz under a temporary name, then rename: never a half file.
 
     Logits stay float32. Features are kept as float16 (half the size, error below 0.05 %) unless
-    one is too large for it.
+    one is too large for it or `exact` asks for float32.
     """
     path = Path(path)
     arrays = {item.name: getattr(outputs, item.name) for item in fields(outputs)}
-    for name in ("train_features", "test_features"):
+    for name in () if exact else ("train_features", "test_features"):
         if np.abs(arrays[name]).max(initial=0.0) <= float(np.finfo(np.float16).max):
             arrays[name] = arrays[name].astype(np.float16)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")

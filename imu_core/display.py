@@ -1,0 +1,68 @@
+"""How numbers and metrics read for people: at most three digits, per cent with one decimal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+METRIC_TITLES = {
+    "forget_accuracy": "Forget accuracy",
+    "retain_accuracy": "Retain accuracy",
+    "test_accuracy": "Test accuracy, classes still to be known",
+    "test_accuracy_all": "Test accuracy, all classes",
+    "membership_auc": "Membership attack, area under the curve",
+    "membership_tpr_at_1": "Membership attack, found at 1 % false alarms",
+    "probe_forget_accuracy": "Probe on the features of the forget set",
+    "forget_loss": "Loss on the forget set",
+}
+PLAIN = frozenset({"membership_auc", "forget_loss"})
+"""Metrics that are not shares and so are not shown as per cent."""
+
+
+def number(value: float) -> str:
+    """Up to three significant digits, without an exponent between 0.001 and 100,000."""
+    if value and not 1e-3 <= abs(value) < 1e5:
+        return f"{value:.2e}"
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+
+
+def seconds(value: float) -> str:
+    """`0.8 s`, `42 s`, `3 min 20 s`."""
+    if value < 60:
+        return f"{value:.2g} s" if value < 10 else f"{value:.0f} s"
+    minutes, rest = divmod(round(value), 60)
+    return f"{minutes} min {rest} s"
+
+
+def metric_title(name: str) -> str:
+    """The heading of a metric; an unknown one reads as its name."""
+    return METRIC_TITLES.get(name, name.replace("_", " ").capitalize())
+
+
+def metric_names(*metrics: Mapping[str, Any]) -> list[str]:
+    """Names of the metrics found in any of these, the known ones first and in their order."""
+    found = {name for one in metrics for name in one if name != "detail"}
+    known = [name for name in METRIC_TITLES if name in found]
+    return known + sorted(found - set(known))
+
+
+def metric(name: str, value: float | None) -> str:
+    """A value of this metric as text; a missing one is a dash."""
+    if value is None:
+        return "–"
+    return number(value) if name in PLAIN else f"{100 * value:.1f} %"
+
+
+def metric_with_interval(name: str, metrics: Mapping[str, Any]) -> str:
+    """`91.2 % [89.3, 92.9], n = 1,021`, or why there is no number."""
+    detail = metrics.get("detail", {}).get(name, {})
+    value = metrics.get(name)
+    if value is None:
+        return str(detail.get("why") or "–")
+    text = metric(name, value)
+    low, high = detail.get("low"), detail.get("high")
+    if low is not None and high is not None:
+        ends = (low, high) if name in PLAIN else (100 * low, 100 * high)
+        form = "{:.3g}" if name in PLAIN else "{:.1f}"
+        text += f" [{form.format(ends[0])}, {form.format(ends[1])}]"
+    return text + (f", n = {detail['n']:,}" if detail.get("n") else "")

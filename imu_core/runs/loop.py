@@ -1,0 +1,126 @@
+"""The loop around every method: it times, probes, stops, cancels and reports. Written once."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from imu_core.errors import BadInput, Cancelled
+from imu_core.methods.registry import Method, MethodConfig, Step
+from imu_core.methods.task import Task
+from imu_core.runs.probe import Probe
+from imu_core.runs.spec import StopRule
+
+Emit = Callable[[dict[str, Any]], None]
+
+FEW_FORGET = 256
+PROBES_WITHOUT_RULE = 60
+
+
+@dataclass(frozen=True)
+class LoopResult:
+    """How the loop ended: steps taken, seconds of the method alone, whether the rule was met."""
+
+    steps: int
+    method_s: float
+    probing_s: float
+    reached: bool
+
+
+def run_method(
+    task: Task,
+    method: Method,
+    config: MethodConfig,
+    probe: Probe,
+    rule: StopRule,
+    *,
+    emit: Emit,
+    should_stop: Callable[[], bool],
+    probe_every: int = 0,
+) -> LoopResult:
+    """How unlearning `task.model` in place ended. Cancelled is raised between two steps.
+
+    The seconds of the method are those its generator works (influence, masks, attacks and all);
+    probing is timed apart.
+    """
+    if rule.kind == "heldout" and bool(probe.gone.any()):
+        raise BadInput(
+            "The stop rule forget<=heldout compares with held-out pictures of the same classes, "
+            "and a model retrained without a whole class gets none of these right. "
+            "Use forget<=0.01 for a whole class."
+        )
+    emit({"event": "probe", "number": 0, **probe(task.model, True)})
+    method_s = probing_s = 0.0
+    number, reached, steps = 0, False, method.steps(task, config)
+    try:
+        while not reached:
+            if should_stop():
+                raise Cancelled
+            started = time.perf_counter()
+            step = next(steps, None)
+            method_s += time.perf_counter() - started
+            if step is None:
+                break
+            number = step.number
+            emit({"event": "step", **asdict(step), "method_s": round(method_s, 4)})
+            _refuse_divergence(step)
+            started = time.perf_counter()
+            reached = _look(task, probe, rule, step, probe_every, emit)
+            probing_s += time.perf_counter() - started
+    finally:
+        steps.close()
+    task.model.eval()
+    if not all(bool(torch.isfinite(p).all()) for p in task.model.parameters()):
+        raise BadInput(_DIVERGED.format(f"after {number} steps"))
+    return LoopResult(number, method_s, probing_s, reached)
+
+
+_DIVERGED = (
+    "The weights stopped being finite {}: the updates are too large; lower the learning rate."
+)
+
+
+def _refuse_divergence(step: Step) -> None:
+    if not math.isfinite(step.loss):
+        raise BadInput(_DIVERGED.format(f"at step {step.number}"))
+
+
+def _look(
+    task: Task, probe: Probe, rule: StopRule, step: Step, probe_every: int, emit: Emit
+) -> bool:
+    """Whether the rule says stop, after a probe where one is due."""
+    every = probe_every or _probe_every(task, rule, step.of)
+    last = rule.kind == "steps" and step.number >= rule.steps
+    if step.number % every and step.number != step.of and not last:
+        return False
+    constant = task.body_is_constant
+    seen = probe(task.model, constant)
+    emit({"event": "probe", "number": step.number, **seen})
+    if rule.kind == "forget":
+        target = rule.forget_accuracy
+    elif rule.kind == "heldout":
+        target = probe.matched_heldout_accuracy(task.model, constant)
+    else:
+        return last
+    near = seen["forget_accuracy"]
+    return (
+        near is not None
+        and near <= target
+        and (
+            seen["n_forget"] == len(task.forget)
+            or probe.forget_accuracy(task.model, constant) <= target
+        )
+    )
+
+
+def _probe_every(task: Task, rule: StopRule, of: int) -> int:
+    if task.body_is_constant:
+        return 1
+    if rule.kind in ("forget", "heldout"):
+        return 1 if len(task.forget) <= FEW_FORGET else 5
+    return max(1, of // PROBES_WITHOUT_RULE)

@@ -124,10 +124,10 @@ def _add_influence(commands: argparse._SubParsersAction) -> None:
 
 
 def _add_runs(commands: argparse._SubParsersAction) -> None:
-    parser = _command(
-        commands, "compare", "comparing:compare", "put the metrics of runs in a table"
+    parser = _command(commands, "compare", "comparing:compare", "put runs side by side in a table")
+    parser.add_argument(
+        "run", nargs="*", metavar="RUN", help="a run's id, or its folder; none: list the runs"
     )
-    parser.add_argument("run", nargs="+", metavar="RUN", help="a run's id, or its folder")
     _add_runs_folder(parser)
     _add_json(parser)
     parser = _command(

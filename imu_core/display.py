@@ -15,6 +15,20 @@ METRIC_TITLES = {
     "probe_forget_accuracy": "Probe on the features of the forget set",
     "forget_loss": "Loss on the forget set",
 }
+METRIC_SENTENCES = {
+    "forget_accuracy": "Share of the forget set that the model still names right.",
+    "retain_accuracy": "Share of the other training pictures that it names right.",
+    "test_accuracy": "Share of the test pictures named right, without the classes that are to be "
+    "forgotten whole. The answer may be any class.",
+    "test_accuracy_all": "The same over the test pictures of all classes.",
+    "membership_auc": "How well a threshold on the scaled logit margin tells forget pictures from "
+    "held-out ones of the same classes, equally many of each: 0.5 is no better than chance.",
+    "membership_tpr_at_1": "Share of the forget set found by that attack when 1 % of the held-out "
+    "pictures are found too: 1 % is chance.",
+    "probe_forget_accuracy": "A linear classifier trained on the model's features of held-out "
+    "pictures names the forget pictures: what the features still know, whatever the head says.",
+    "forget_loss": "Mean cross-entropy on the forget set.",
+}
 PLAIN = frozenset({"membership_auc", "forget_loss"})
 """Metrics that are not shares and so are not shown as per cent."""
 

@@ -11,16 +11,16 @@ from typing import Any
 
 from imu_core import display
 from imu_core.errors import RunError
-from imu_core.evaluation.verdict import verdict
-from imu_core.methods.registry import get_method
-from imu_core.report import write_report
-from imu_core.runs import Run
+from imu_core.report import findings, write_report
+from imu_core.runs import Run, RunStore
 from imu_core.terminal.console import Progress, print_json, print_table
-from imu_core.terminal.store import find_run
+from imu_core.terminal.store import find_run, runs_folder
 
 
 def compare(arguments: argparse.Namespace) -> int:
-    """Print the metrics of several runs, one column each."""
+    """Print the metrics of several runs, one column each; without a run, list those there are."""
+    if not arguments.run:
+        return _list_runs(arguments)
     runs = [_finished(find_run(arguments, name)) for name in arguments.run]
     with Progress() as progress:
         for what, key in (("image set", "image_set"), ("forget set", "forget")):
@@ -30,6 +30,26 @@ def compare(arguments: argparse.Namespace) -> int:
         print_json([_comparison(run) for run in runs])
     else:
         print_table(*runs_table(runs))
+    return 0
+
+
+def _list_runs(arguments: argparse.Namespace) -> int:
+    """Print the runs in the folder, the newest first."""
+    store = RunStore(runs_folder(arguments))
+    rows = []
+    for run in store.runs():
+        record = run.record
+        spec = record["spec"]
+        count = f"{len(spec['forget_ids']):,}"
+        what = [spec["image_set"], spec["method"], str(spec["seed"])]
+        rows.append([run.id, record["state"], *what, count])
+    headings = ["run", "state", "images", "method", "seed", "forgotten"]
+    if arguments.json:
+        print_json([dict(zip(headings, row, strict=True)) for row in rows])
+    elif rows:
+        print_table(headings, rows)
+    else:
+        print(f"No runs in {store.directory}. “imu unlearn --help” says how to make one.")
     return 0
 
 
@@ -88,20 +108,6 @@ def print_verdict(run: Run) -> None:
     for finding in findings(run):
         line = f"{finding.level}: {finding.title}. {finding.sentence}"
         print(textwrap.fill(line, 100, subsequent_indent="  "))
-
-
-def findings(run: Run) -> list[Any]:
-    """The verdict on a finished run."""
-    metrics = run.metrics()
-    method = get_method(run.record["spec"]["method"]).to_dict()
-    return verdict(
-        metrics["before"],
-        metrics["after"],
-        metrics["retrained"],
-        metrics["floor"],
-        method={**method, "parameters": run.record["spec"]["parameters"]},
-        forget=run.record["forget"],
-    )
 
 
 def _work_rows(runs: Sequence[Run], is_run: Sequence[bool], retrained: bool) -> list[list[str]]:

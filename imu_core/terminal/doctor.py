@@ -15,8 +15,9 @@ from imu_core.terminal.serving import ROOT
 from imu_core.terminal.store import runs_folder
 
 PACKAGES = (
-    "streamlit torch torchvision plotly umap-learn captum safetensors scikit-learn numpy pandas"
-).split()
+    *("streamlit", "torch", "torchvision", "plotly", "umap-learn", "captum"),
+    *("safetensors", "scikit-learn", "numpy", "pandas"),
+)
 
 Line = tuple[bool, str]
 

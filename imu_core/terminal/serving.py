@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 from imu_core.errors import BadInput, MissingData
+from imu_core.terminal.store import runs_folder
 
 ROOT = Path(__file__).resolve().parents[2]
 """The folder that holds imu_core, app.py and pages."""
@@ -24,7 +25,7 @@ def app(arguments: argparse.Namespace) -> int:
         )
     _check_port(arguments.port)
     # The server runs in the repository's folder, where .streamlit/config.toml is.
-    runs = Path(arguments.runs or os.environ.get("IMU_RUNS") or "runs").absolute()
+    runs = runs_folder(arguments).absolute()
     os.environ["IMU_RUNS"] = str(runs)
     os.chdir(ROOT)
     options = ["--server.address", "127.0.0.1", "--server.port", str(arguments.port)]

@@ -1,13 +1,14 @@
-"""Where the terminal finds and keeps runs."""
+"""Where the terminal finds and keeps runs. Light: torch comes in only when a run is opened."""
 
 from __future__ import annotations
 
 import argparse
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from imu_core.errors import RunError
-from imu_core.runs import Run, RunStore
+if TYPE_CHECKING:
+    from imu_core.runs import Run
 
 
 def runs_folder(arguments: argparse.Namespace) -> Path:
@@ -17,12 +18,6 @@ def runs_folder(arguments: argparse.Namespace) -> Path:
 
 def find_run(arguments: argparse.Namespace, name: str) -> Run:
     """The run with this id in the folder of runs, or whose folder this is."""
-    path = Path(name)
-    if (path / "run.json").is_file():
-        path = path.resolve()
-        return RunStore(path.parent).open(path.name)
-    if path.name != name:
-        raise RunError(
-            f"“{name}” is no folder of a run; give a run's id or the path of its folder."
-        )
+    from imu_core.runs import RunStore
+
     return RunStore(runs_folder(arguments)).open(name)

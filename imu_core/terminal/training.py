@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from imu_core.device import pick_device
-from imu_core.errors import BadInput
+from imu_core.errors import BadInput, UnknownName
 from imu_core.images import ImageSet, open_image_set
 from imu_core.networks import (
     default_network,
@@ -50,7 +50,7 @@ def train(arguments: argparse.Namespace) -> int:
 def original_checkpoint(
     arguments: argparse.Namespace, image_set: ImageSet, device: torch.device, progress: Progress
 ) -> Path:
-    """The file of the original model: the one given, the bundled one, or one trained now and kept."""
+    """File of the original: the one given, the bundled one, or one trained now and kept."""
     if arguments.checkpoint:
         return Path(arguments.checkpoint)
     network = arguments.network or default_network(image_set)
@@ -61,8 +61,6 @@ def original_checkpoint(
             return bundled
     known = network_names()
     if network not in known:
-        from imu_core.errors import UnknownName
-
         raise UnknownName("network", network, known)
     folder = runs_folder(arguments) / ORIGINALS
     folder.mkdir(parents=True, exist_ok=True)

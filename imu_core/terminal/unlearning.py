@@ -6,11 +6,12 @@ import argparse
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from imu_core import display
 from imu_core.device import pick_device
-from imu_core.errors import BadInput, Cancelled, RunError
+from imu_core.errors import BadInput
 from imu_core.evaluation.outputs import Outputs, compute_outputs
 from imu_core.forget_rules import parse_forget_spec
 from imu_core.forget_set import ForgetSet
@@ -149,7 +150,7 @@ def _specs(
     return [
         RunSpec(
             image_set=image_set.name,
-            checkpoint=str(checkpoint),
+            checkpoint=_short(checkpoint),
             forget_ids=forget.ids,
             forget_history=forget.history,
             method=arguments.method,
@@ -161,6 +162,12 @@ def _specs(
         )
         for seed in seeds
     ]
+
+
+def _short(path: Path) -> str:
+    """The path as a run remembers it: below the working folder without that folder's own name."""
+    whole, here = path.absolute(), Path.cwd()
+    return str(whole.relative_to(here) if whole.is_relative_to(here) else whole)
 
 
 def _execute(
@@ -175,10 +182,6 @@ def _execute(
     run = execute_run(
         spec, store, image_set=image_set, emit=progress.event, should_stop=should_stop
     )
-    if run.state == "cancelled":
-        raise Cancelled
-    if run.state != "done":
-        raise RunError(f"{run.record.get('error') or f'The run {run.id} {run.state}'}")
     steps, method_s = run.record["steps"], run.record["seconds"]["method"]
     progress.say(f"{title}: {steps:,} steps in {display.seconds(method_s)}.")
     return run

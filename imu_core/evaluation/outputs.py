@@ -123,7 +123,8 @@ def load_outputs(path: str | Path) -> Outputs:
     path = Path(path)
     names = [item.name for item in fields(Outputs)]
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        # Opened here because numpy leaves a broken file open.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
             arrays = {name: stored[name].astype(np.float32) for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise RunError(f"The outputs “{path}” cannot be read; run the job again.") from error

@@ -17,10 +17,12 @@ from imu_core.images.image_set import ImageSet
 from imu_core.networks.checkpoint_header import CheckpointHeader, describe
 from imu_core.networks.classifier import Classifier
 from imu_core.networks.registry import build_network
+from imu_core.optimisers import AdamW, Sgd
 from imu_core.recipe import Recipe, default_recipe
 
 __all__ = ["Recipe", "default_recipe", "fit", "one_cycle", "retrain", "train_original"]
 
+_OPTIMISERS = {"sgd": Sgd, "adamw": AdamW}
 Progress = Callable[[int, int, str], None]
 _ORDER_STREAM = 1 << 32
 """Added to the seed for order and augmentation, so that weights and order are drawn apart."""
@@ -51,7 +53,9 @@ def fit(
     generator = torch.Generator().manual_seed(seed + _ORDER_STREAM)
     max_shift = max(1, max(image_set.image_shape[1:]) // 8)
     n_batches = recipe.epochs * math.ceil(image_set.n_train / recipe.batch_size)
-    optimiser = _optimiser(classifier, recipe)
+    optimiser = _OPTIMISERS[recipe.optimiser](
+        classifier.parameters(), momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
     done = 0
     with _repeatable(device):
         for number in range(1, recipe.epochs + 1):
@@ -62,8 +66,8 @@ def fit(
                     raise Cancelled
                 # An empty batch still counts, so that the learning rates stay paired as well.
                 if len(targets):
-                    _set_rate(optimiser, one_cycle(done, n_batches, recipe.lr))
-                    total_loss += _step(classifier, optimiser, batch, targets, recipe)
+                    total_loss += _backward(classifier, batch, targets, recipe.label_smoothing)
+                    optimiser.step(one_cycle(done, n_batches, recipe.lr))
                 done += 1
                 if progress is not None:
                     progress(done, n_batches, f"epoch {number} of {recipe.epochs}")
@@ -192,23 +196,6 @@ def _kept(image_set: ImageSet, forget_ids: Tensor | None) -> Tensor:
     return kept
 
 
-def _optimiser(classifier: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
-    if recipe.optimiser == "adamw":
-        return torch.optim.AdamW(
-            classifier.parameters(),
-            lr=recipe.lr,
-            betas=(recipe.momentum, 0.999),
-            weight_decay=recipe.weight_decay,
-        )
-    return torch.optim.SGD(
-        classifier.parameters(),
-        lr=recipe.lr,
-        momentum=recipe.momentum,
-        weight_decay=recipe.weight_decay,
-        nesterov=recipe.momentum > 0,
-    )
-
-
 def _batches(epoch: Epoch, images: Tensor, labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Pictures and labels of each batch, on the device of the pictures."""
     shifts, flips = epoch.shifts.to(images.device), epoch.flips.to(images.device)
@@ -219,25 +206,14 @@ def _batches(epoch: Epoch, images: Tensor, labels: Tensor) -> Iterator[tuple[Ten
         yield augmented(batch, shifts[here], flips[here]) if moved else batch, labels[here]
 
 
-def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
-    for group in optimiser.param_groups:
-        group["lr"] = rate
-
-
-def _step(
-    classifier: Classifier,
-    optimiser: torch.optim.Optimizer,
-    batch: Tensor,
-    targets: Tensor,
-    recipe: Recipe,
+def _backward(
+    classifier: Classifier, batch: Tensor, targets: Tensor, label_smoothing: float
 ) -> Tensor:
-    """The loss (scalar, detached) of one step."""
+    """The mean loss of the batch (scalar, detached); its gradients are left on the parameters."""
     with torch.autocast(batch.device.type, torch.bfloat16, enabled=batch.is_cuda):
         logits = classifier(batch)
-    loss = functional.cross_entropy(logits.float(), targets, label_smoothing=recipe.label_smoothing)
-    optimiser.zero_grad(set_to_none=True)
+    loss = functional.cross_entropy(logits.float(), targets, label_smoothing=label_smoothing)
     loss.backward()
-    optimiser.step()
     return loss.detach()
 
 

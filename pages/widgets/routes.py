@@ -1,0 +1,39 @@
+"""Where the pages are, for the router and for the buttons that lead from one to another."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+import streamlit as st
+
+ROOT = Path(__file__).resolve().parents[2]
+
+START = "pages/start/start.py"
+CHOOSE = "pages/forget/choose.py"
+UNLEARN = "pages/unlearn/live.py"
+RUNS = "pages/unlearn/runs.py"
+COMPARE = "pages/compare/summary.py"
+
+
+def to_choose() -> NoReturn:
+    st.switch_page(CHOOSE, query_params=_shared())
+
+
+def to_unlearn(run_id: str = "") -> NoReturn:
+    """The live page; with a run, that run on it."""
+    st.switch_page(UNLEARN, query_params=_shared(run_id))
+
+
+def to_runs() -> NoReturn:
+    st.switch_page(RUNS, query_params=_shared())
+
+
+def to_compare(run_id: str) -> NoReturn:
+    st.switch_page(COMPARE, query_params=_shared(run_id))
+
+
+def _shared(run_id: str = "") -> dict[str, str]:
+    """What the address keeps from page to page."""
+    kept = {"images": st.query_params["images"]} if "images" in st.query_params else {}
+    return kept | ({"run": run_id} if run_id else {})

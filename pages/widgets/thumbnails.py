@@ -1,0 +1,65 @@
+"""Pictures small on the page: one sheet for many of them, or one data address for each."""
+
+from __future__ import annotations
+
+import base64
+import io
+import math
+
+import streamlit as st
+
+from pages.widgets import resources
+
+GAP = 2
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def sheet(images: str, ids: tuple[int, ...], *, columns: int, side: int = 40) -> bytes:
+    """A PNG of these training pictures in rows of `columns`, each `side` pixels wide.
+
+    One picture for all of them: the browser then fetches one file, not hundreds.
+    """
+    from PIL import Image
+
+    rows = math.ceil(len(ids) / columns)
+    step = side + GAP
+    size = (min(columns, len(ids)) * step - GAP, rows * step - GAP)
+    # Transparent gaps fit a light and a dark page.
+    result = Image.new("RGBA", size, (0, 0, 0, 0))
+    for place, tile in enumerate(_tiles(images, ids)):
+        row, column = divmod(place, columns)
+        result.paste(_fitted(tile, side), (column * step, row * step))
+    return _png(result)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def addresses(images: str, ids: tuple[int, ...], *, side: int = 32) -> list[str]:
+    """A `data:` address of every one of these training pictures, for tables."""
+    return [
+        "data:image/png;base64," + base64.b64encode(_png(_fitted(tile, side))).decode()
+        for tile in _tiles(images, ids)
+    ]
+
+
+def _tiles(images: str, ids: tuple[int, ...]):
+    """The pictures as they are, as PIL images."""
+    from PIL import Image
+
+    pixels = resources.image_set(images).train_images
+    for number in ids:
+        array = pixels[number].permute(1, 2, 0).numpy()
+        yield Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array[:, :, :3])
+
+
+def _fitted(tile, side: int):
+    """The picture at this width: enlarged by whole pixels, so that nothing is made up."""
+    from PIL import Image
+
+    enlarged = tile.width < side
+    return tile.resize((side, side), Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX)
+
+
+def _png(picture) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return file.getvalue()

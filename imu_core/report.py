@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -18,15 +17,13 @@ from torch import Tensor
 from imu_core import __version__, display
 from imu_core.errors import ImuError, RunError
 from imu_core.evaluation.verdict import verdict
-from imu_core.forget_rules import parse_forget_spec
 from imu_core.images import ImageSet, open_image_set
 from imu_core.methods.registry import get_method
+from imu_core.replay import replay_command
 from imu_core.runs import Run
 from imu_core.runs.files import write_whole
 
 MOST_PICTURES = 60
-MOST_IDS = 400
-"""Ids written into the replay command; a longer list is to be saved as a file first."""
 
 PAGE = Template(
     """<!doctype html>
@@ -70,7 +67,11 @@ def write_report(run: Run, path: Path) -> Path:
     page = report_html(run)
     if not path.absolute().parent.is_dir():
         raise RunError(f"There is no folder “{path.parent}” to write the evidence file into.")
-    write_whole(path, lambda part: part.write_text(page, encoding="utf-8"))
+
+    def fill(part: Path) -> None:
+        part.write_text(page, encoding="utf-8")
+
+    write_whole(path, fill)
     return path
 
 
@@ -244,35 +245,6 @@ def _replay(run: Run, image_set: ImageSet | None) -> str:
         "<h2>Replay</h2><p>The same inputs and seed give the same run on the same device.</p>"
         f"<pre>{escape(replay_command(run, image_set))}</pre>"
     )
-
-
-def replay_command(run: Run, image_set: ImageSet | None = None) -> str:
-    """The `imu unlearn` line that does this run again."""
-    spec = run.record["spec"]
-    words = ["imu", "unlearn", "--images", spec["image_set"], "--checkpoint", spec["checkpoint"]]
-    words += ["--forget", _forget_words(run, image_set), "--method", spec["method"]]
-    for name, value in spec["parameters"].items():
-        words += ["--set", f"{name}={value}"]
-    if spec["stop"]:
-        words += ["--stop", spec["stop"]]
-    words += ["--seeds", str(spec["seed"])]
-    if spec["retrain"]:
-        words += ["--retrain", str(spec["retrain"])]
-    return shlex.join(words)
-
-
-def _forget_words(run: Run, image_set: ImageSet | None) -> str:
-    """The SPEC that gives these ids: the one they came from where it still does, else the ids."""
-    ids, history = run.record["spec"]["forget_ids"], run.record["forget"]["history"]
-    if image_set is not None and len(history) == 1:
-        try:
-            if list(parse_forget_spec(history[0], image_set).ids) == list(ids):
-                return history[0]
-        except ImuError:
-            pass  # a line that is no SPEC, or a rule that needs the model
-    if len(ids) > MOST_IDS:
-        return f"file={run.id}-forget.csv"
-    return "ids=" + ",".join(map(str, ids))
 
 
 def _pictures_here(recorded: Mapping[str, Any]) -> tuple[ImageSet | None, str]:

@@ -1,4 +1,4 @@
-"""The image set: training and test pictures, labels and class names, identified by their content."""
+"""The image set: training and test pictures, labels, class names; identified by content."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ImageSet:
 
     @cached_property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) of pictures, labels, split and class names: equal for equal content only."""
+        """SHA-256 (hex) of pictures, labels, split and class names."""
         digest = hashlib.sha256()
         digest.update("\x1f".join(self.class_names).encode())
         for array in (self.train_images, self.train_labels, self.test_images, self.test_labels):
@@ -84,7 +84,7 @@ class ImageSet:
 
     @cached_property
     def pixel_statistics(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
-        """Mean and standard deviation per channel of the training pictures, pixels scaled to 0–1."""
+        """Mean and deviation per channel of the training pictures, pixels scaled to 0–1."""
         channels = self.train_images.shape[1]
         sums, squares = (
             torch.zeros(channels, dtype=torch.float64),

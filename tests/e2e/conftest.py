@@ -67,8 +67,11 @@ class Server:
         try:
             with urllib.request.urlopen(self.url + path, timeout=5) as answer:
                 return answer.read()
+        except urllib.error.HTTPError as error:
+            error.close()
         except (urllib.error.URLError, ConnectionError, TimeoutError):
-            return None
+            pass
+        return None
 
     def stop(self) -> None:
         """End the process, by its id, and wait for it."""

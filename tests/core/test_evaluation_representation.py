@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from sklearn.linear_model import LogisticRegression
 
 from imu_core.evaluation.representation import linear_cka, probe_forget_accuracy, probe_share
 
@@ -70,6 +71,18 @@ def test_probe_share_is_the_way_from_retrained_to_original():
     assert probe_share(0.9, 0.9, 0.9) is None
     assert probe_share(0.92, 0.9, 0.9, noise=0.03) is None
     assert probe_share(0.9, None, 0.4) is None
+
+
+def test_the_probe_is_scikit_learns_logistic_regression(pixels):
+    x, y = pixels
+    hard = x + np.random.default_rng(0).normal(scale=12, size=x.shape)
+    centre, spread = hard[:900].mean(0), hard[:900].std(0)
+    oracle = LogisticRegression(C=1.0, tol=1e-8, max_iter=5000)
+    oracle.fit((hard[:900] - centre) / spread, y[:900])
+    right = oracle.score((hard[900:] - centre) / spread, y[900:])
+    assert 0.4 < right < 0.9
+    mine = probe_forget_accuracy(hard[:900], y[:900], hard[900:], y[900:])
+    assert mine.value == pytest.approx(right, abs=0.003)
 
 
 @pytest.mark.parametrize("debiased", [False, True])

@@ -1,4 +1,4 @@
-"""Gradient ascent on the forget set with a weight for every sample; the forget term of several methods."""
+"""Gradient ascent on the forget set with a weight for every sample."""
 
 from __future__ import annotations
 
@@ -56,10 +56,14 @@ class ForgetInputs:
             return self._task.model.head(self._features[positions])
         return self._task.model(self._task.forget.images[positions])
 
+    def features(self) -> Tensor:
+        """Features of all forget pictures under the model as it is, without gradient: (n, d)."""
+        return self._eval_features() if self._features is None else self._features
+
     @torch.no_grad()
     def weights(self, weighting: Weighting, positions: Tensor | None = None) -> Tensor:
-        """Weights of all forget pictures, or of those at `positions`, from the model as it is now."""
-        features = self._eval_features() if self._features is None else self._features
+        """Weights of all forget pictures, or of those at `positions`, from the model as it is."""
+        features = self.features()
         labels = self._task.forget.labels
         if positions is not None:
             features, labels = features[positions], labels[positions]

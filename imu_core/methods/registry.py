@@ -41,7 +41,7 @@ class MethodConfig:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, Any]) -> MethodConfig:
-        """A config from names to values or their text (as `--set name=value` and forms give them)."""
+        """A config from names to values or their text (as `--set name=value` and forms give)."""
         known = {item.name: item for item in dataclasses.fields(cls)}
         chosen = {}
         for name, value in values.items():
@@ -76,7 +76,7 @@ def _check(item: dataclasses.Field, value: Any) -> None:
     if choices is not None and value not in choices:
         raise BadInput(f"Parameter {item.name} must be one of {', '.join(choices)}, not “{value}”.")
     # Written so that NaN fails too.
-    if low is not None and not value >= low or high is not None and not value <= high:
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
         upper = f" and at most {high:g}" if high is not None else ""
         lower = f" at least {low:g}" if low is not None else ""
         raise BadInput(f"Parameter {item.name} must be{lower}{upper}, not {value}.")

@@ -1,4 +1,4 @@
-"""What a method is handed: a copy of the original to change, and the pictures it declared, no others."""
+"""What a method is handed: a copy of the original to change, and the pictures it declared."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from imu_core.errors import NotGiven
 from imu_core.images.image_set import ImageSet
@@ -29,9 +29,30 @@ class Pictures:
         return len(self.labels)
 
     def batches(self, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-        """Positions (int64, on the device of the pictures) of one shuffled pass, `size` at a time."""
+        """Positions (int64, on the pictures' device) of one shuffled pass, `size` at a time."""
         order = torch.randperm(len(self), generator=generator)
-        yield from order.to(self.labels.device).split(size)
+        yield from split_batches(order.to(self.labels.device), size)
+
+    def take(self, positions: Tensor) -> Pictures:
+        """These pictures alone."""
+        rows = positions.to(self.labels.device)
+        return Pictures(self.images[rows], self.labels[rows], self.ids[rows.cpu()])
+
+
+def split_batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
+    """`order` cut into batches; one picture left over joins the last batch.
+
+    A batch of one picture has no statistics, and batch norm in train mode refuses it.
+    """
+    batches = order.split(size)
+    if size > 1 and len(batches) > 1 and len(batches[-1]) == 1:
+        return (*batches[:-2], torch.cat(batches[-2:]))
+    return batches
+
+
+def n_batches(n: int, size: int) -> int:
+    """How many batches `split_batches` makes of `n` pictures."""
+    return max(1, n // size if size > 1 and n % size == 1 else -(-n // size))
 
 
 class Task:
@@ -68,7 +89,7 @@ class Task:
 
     @property
     def fisher(self) -> dict[str, Tensor]:
-        """Diagonal empirical Fisher of the original over all training pictures, by parameter name."""
+        """Diagonal Fisher of the original over all training pictures, by parameter name."""
         return self._given(self._fisher, "fisher")
 
     @property
@@ -88,15 +109,23 @@ class Task:
         """The parameters a scope lets move (`head` or `all`), with the model set up for it.
 
         With scope `head` and batch norm in eval mode the features are constants; the run loop and
-        `ForgetInputs` use that.
+        `ForgetInputs` use that. Dropout stays off: its noise would come from the global generator.
         """
-        self.model.train(batch_norm == "train")
+        set_batch_norm(self.model, batch_norm)
         if scope == "all":
             self.model.requires_grad_(True)
             return list(self.model.parameters())
         self.model.body.requires_grad_(False)
         self.body_is_constant = batch_norm == "eval"
         return list(self.model.head.parameters())
+
+
+def set_batch_norm(model: nn.Module, mode: str) -> None:
+    """Puts batch norm in `train` or `eval` mode, and all else in eval mode."""
+    model.eval()
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.train(mode == "train")
 
 
 def pictures_of(image_set: ImageSet, ids: Tensor, device: torch.device) -> Pictures:

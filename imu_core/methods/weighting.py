@@ -1,4 +1,4 @@
-"""Weights over the forget samples, a part of its own: any forget term can be weighed by any of these."""
+"""Weights over the forget samples, a part of its own: they can be laid on any forget term."""
 
 from __future__ import annotations
 

@@ -1,0 +1,61 @@
+r"""Bad teacher: learn the forget pictures from a teacher that knows nothing
+(Chundawat et al., AAAI 2023, arXiv 2205.08096).
+
+    L = mean over F of KL(p_fresh ‖ p)  +  mean over R of KL(p₀ ‖ p)   (over mixed batches)
+
+p_fresh is a network of the same architecture with newly drawn weights, p₀ the original. Random
+answers look like those to a picture never seen; whether they look like those of a retrained model
+is another matter (retrained models are often right about unseen pictures).
+
+Differs from public code: all retain pictures are used (the paper takes 30 %), and each batch is a
+shuffled mix of both parts, so its KL terms are in the proportion of the sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from imu_core.methods.answers import logits_of
+from imu_core.methods.descent import DescentConfig, descend, join
+from imu_core.methods.layers import fresh_copy
+from imu_core.methods.registry import Step, parameter, register
+from imu_core.methods.task import Task
+
+
+@dataclass(frozen=True)
+class BadTeacherConfig(DescentConfig):
+    """Parameters of the bad teacher."""
+
+    epochs: int = parameter(5, "Passes over all pictures.", low=1, high=10_000)
+    temperature: float = parameter(1.0, "T: softens teachers and student.", low=0.01, high=1000)
+
+
+@register(
+    "bad_teacher",
+    title="Bad teacher",
+    needs=("forget", "retain"),
+    scope="all",
+    paper="Chundawat et al., arXiv 2205.08096",
+    summary="The forget pictures are learnt from a freshly drawn network, the others from the "
+    "original.",
+    formula=r"\mathcal{L} = \sum_{i\in F}\mathrm{KL}(p_{fresh}\Vert p_\theta) + "
+    r"\sum_{j\in R}\mathrm{KL}(p_0\Vert p_\theta)",
+    config=BadTeacherConfig,
+)
+def bad_teacher(task: Task, config: BadTeacherConfig) -> Iterator[Step]:
+    fresh = fresh_copy(task.original, task.generator)
+    both, t = join(task.forget, task.retain), config.temperature
+    answers = torch.cat([logits_of(fresh, task.forget), logits_of(task.original, task.retain)])
+    targets = torch.softmax(answers / t, dim=1)
+    task.trainable("all", config.batch_norm)
+
+    def loss_of(rows: Tensor) -> Tensor:
+        now = functional.log_softmax(task.model(both.images[rows]) / t, dim=1)
+        return functional.kl_div(now, targets[rows], reduction="batchmean") * t**2
+
+    yield from descend(task, config, both, loss_of)

@@ -1,0 +1,86 @@
+r"""LoTUS: smooth the original's answers to the forget pictures just as far as unseen pictures
+would be (Spartalis et al., CVPR 2025, arXiv 2503.18314).
+
+    F:  CE(f(x), s),  s = softmax((z₀ + g) / τ),  g Gumbel noise
+    R:  CE(f(x), argmax z₀)
+    τ = exp( α (acc_F(student) − acc_unseen(original)) ),  anew in each pass
+
+While the student knows the forget pictures better than unseen ones, τ > 1 flattens the targets;
+once it knows them less, τ < 1 sharpens them: the method stops itself near the accuracy on unseen
+pictures.
+
+Differs from public code: noise and τ are drawn once a pass, not once a batch. The accuracy on
+unseen pictures is weighted to the class mix of the forget set, and a class without retain
+pictures counts as 0 there, which is the paper's setting for whole classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from imu_core.methods.answers import accuracy, logits_of
+from imu_core.methods.descent import DescentConfig, descend, join
+from imu_core.methods.heldout import expected_accuracy
+from imu_core.methods.registry import Step, parameter, register
+from imu_core.methods.task import Pictures, Task
+
+
+@dataclass(frozen=True)
+class LotusConfig(DescentConfig):
+    """Parameters of LoTUS."""
+
+    lr: float = parameter(0.001, "Learning rate (AdamW).", low=1e-8, high=100)
+    momentum: float = parameter(0.9, "β₁ of AdamW.", low=0, high=0.999)
+    alpha: float = parameter(4.0, "α: how strongly τ answers to the accuracy.", low=0, high=100)
+    retain_share: float = parameter(0.3, "Share of the retain pictures used.", low=0, high=1)
+
+
+def gumbel(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Standard Gumbel noise, −log(−log U), on the CPU."""
+    uniform = torch.rand(shape, generator=generator, dtype=torch.float64)
+    return -torch.log(-torch.log(uniform.clamp(1e-12, 1 - 1e-12))).float()
+
+
+def _share_of(part: Pictures, share: float, generator: torch.Generator) -> Pictures:
+    n = max(1, round(share * len(part)))
+    return part.take(torch.randperm(len(part), generator=generator)[:n].sort().values)
+
+
+@register(
+    "lotus",
+    title="LoTUS",
+    needs=("forget", "retain", "heldout"),
+    scope="all",
+    paper="Spartalis et al., arXiv 2503.18314",
+    summary="Trains the forget pictures on noisy answers of the original, flattened until the "
+    "model knows them no better than unseen pictures.",
+    formula=r"\mathcal{L}_F = \mathrm{CE}\bigl(f(x),\mathrm{softmax}((z_0+g)/\tau)\bigr),\quad "
+    r"\tau = e^{\alpha(\mathrm{acc}_F - \mathrm{acc}_{unseen})}",
+    config=LotusConfig,
+)
+def lotus(task: Task, config: LotusConfig) -> Iterator[Step]:
+    forget, n_classes = task.forget, task.model.n_classes
+    retain = _share_of(task.retain, config.retain_share, task.generator)
+    both, before = join(forget, retain), logits_of(task.original, forget)
+    unseen = expected_accuracy(task.original, task)
+    kept = functional.one_hot(logits_of(task.original, retain).argmax(1), n_classes).float()
+    targets = torch.cat([torch.zeros_like(before), kept])
+    parameters = task.trainable("all", config.batch_norm)
+    optimiser = torch.optim.AdamW(
+        parameters, lr=config.lr, betas=(config.momentum, 0.999), weight_decay=config.weight_decay
+    )
+
+    def smooth() -> None:
+        tau = torch.tensor(config.alpha * (accuracy(task.model, forget) - unseen)).exp()
+        noise = gumbel(before.shape, task.generator).to(before.device)
+        targets[: len(forget)] = torch.softmax((before + noise) / tau, dim=1)
+
+    def loss_of(rows: Tensor) -> Tensor:
+        return functional.cross_entropy(task.model(both.images[rows]), targets[rows])
+
+    yield from descend(task, config, both, loss_of, optimiser=optimiser, each_epoch=smooth)

@@ -110,9 +110,9 @@ def stratified_subset(images: ImageSet, count: int, seed: int, name: str) -> Ima
     if count == images.n_train:
         return images
     generator = torch.Generator().manual_seed(seed)
-    quotas = _quotas(torch.bincount(images.train_labels, minlength=images.n_classes), count)
+    shares = quotas(torch.bincount(images.train_labels, minlength=images.n_classes), count)
     chosen = []
-    for label, quota in enumerate(quotas.tolist()):
+    for label, quota in enumerate(shares.tolist()):
         ids = images.ids_of_class(label)
         chosen.append(ids[torch.randperm(len(ids), generator=generator)[:quota]])
     ids = torch.cat(chosen).sort().values
@@ -128,13 +128,13 @@ def stratified_subset(images: ImageSet, count: int, seed: int, name: str) -> Ima
     )
 
 
-def _quotas(counts: Tensor, total: int) -> Tensor:
+def quotas(counts: Tensor, total: int) -> Tensor:
     """Whole numbers that add up to `total`, in proportion to `counts`, at least 1 for each."""
     exact = counts.double() * total / counts.sum()
-    quotas = torch.maximum(exact.floor().long(), (counts > 0).long())
-    while int(quotas.sum()) != total:
-        short = int(quotas.sum()) < total
-        gap = exact - quotas if short else quotas - exact
-        gap[(quotas >= counts) if short else (quotas <= 1)] = -torch.inf
-        quotas[gap.argmax()] += 1 if short else -1
-    return quotas
+    shares = torch.maximum(exact.floor().long(), (counts > 0).long())
+    while int(shares.sum()) != total:
+        short = int(shares.sum()) < total
+        gap = exact - shares if short else shares - exact
+        gap[(shares >= counts) if short else (shares <= 1)] = -torch.inf
+        shares[gap.argmax()] += 1 if short else -1
+    return shares

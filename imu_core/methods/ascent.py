@@ -13,6 +13,7 @@ from torch.nn import functional
 from imu_core.methods.registry import MethodConfig, Step, parameter
 from imu_core.methods.task import Task
 from imu_core.methods.weighting import Weighting, statistics
+from imu_core.networks.modes import eval_mode
 
 FEATURE_BATCH = 1024
 
@@ -72,11 +73,10 @@ class ForgetInputs:
     @torch.no_grad()
     def _eval_features(self) -> Tensor:
         model = self._task.model
-        was_training = model.training
-        model.eval()
-        features = [model.features(part) for part in self._task.forget.images.split(FEATURE_BATCH)]
-        model.train(was_training)
-        return torch.cat(features)
+        with eval_mode(model):
+            return torch.cat(
+                [model.features(part) for part in self._task.forget.images.split(FEATURE_BATCH)]
+            )
 
 
 def weighted_ascent(

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from imu_core.evaluation.outputs import Outputs
 from imu_core.images.image_set import ImageSet
 from imu_core.networks.classifier import Classifier
+from imu_core.networks.modes import eval_mode
 
 SAMPLE_WITH_FEATURES = 4096
 SAMPLE_WITH_PICTURES = 512
 BATCH = 1024
-
-
-@contextmanager
-def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Inside, every module is in eval mode; afterwards each is as it was."""
-    flags = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in flags:
-            module.training = training
 
 
 def heldout_rows(image_set: ImageSet) -> Tensor:

@@ -121,4 +121,4 @@ def weighted_ascent(
             loss.backward()
             optimiser.step()
             number += 1
-            yield Step(number, total, loss.item(), statistics(weights))
+            yield Step(number, total, loss.item(), statistics(w if refresh == "batch" else weights))

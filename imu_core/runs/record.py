@@ -29,7 +29,7 @@ def first_record(
     digest: str,
     device: torch.device,
 ) -> dict[str, Any]:
-    """The record of a run that has just begun; steps, seconds and references are filled in later."""
+    """The record of a run that has just begun; steps, seconds and references come later."""
     return {
         "id": run_id,
         "state": "running",

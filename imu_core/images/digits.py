@@ -63,7 +63,7 @@ add_source(
         n_classes=10,
         image_shape=(1, 8, 8),
         needs_download=False,
-        find=lambda: True,
-        read=read,
-    )
+    ),
+    find=lambda: True,
+    read=read,
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 import torch
@@ -14,14 +15,16 @@ from imu_core.errors import BadInput, UnknownName
 from imu_core.images.image_set import ImageSet
 
 Progress = Callable[[int, int, str], None]
+Reader = Callable[[bool, Progress | None], ImageSet]
+"""(download, progress) → the whole set."""
 
-_MODULES = ("digits", "fashion_mnist", "torchvision_sets")
+_MODULES = ("digits", "idx_sets", "torchvision_sets")
 """One module a source (or family of sources); each registers itself on import."""
 
 
 @dataclass(frozen=True)
 class ImageSource:
-    """A place image sets come from, with what is known of it before it is opened."""
+    """What is known of an image set before it is opened."""
 
     name: str
     title: str
@@ -31,25 +34,26 @@ class ImageSource:
     n_classes: int
     image_shape: tuple[int, int, int]
     needs_download: bool
-    find: Callable[[], bool]
+    available: bool = False
     """Whether the files are on this machine."""
-    read: Callable[[bool, Progress | None], ImageSet]
-    """(download, progress) → the whole set."""
 
-    @property
-    def available(self) -> bool:
-        return self.find()
+
+@dataclass(frozen=True)
+class _Entry:
+    about: ImageSource
+    find: Callable[[], bool]
+    read: Reader
 
 
 PathReader = Callable[[str, Progress | None], ImageSet]
 
-_SOURCES: dict[str, ImageSource] = {}
+_SOURCES: dict[str, _Entry] = {}
 _PATH_SOURCES: dict[str, PathReader] = {}
 
 
-def add_source(source: ImageSource) -> None:
-    """Puts a named source into the registry."""
-    _SOURCES[source.name] = source
+def add_source(about: ImageSource, *, find: Callable[[], bool], read: Reader) -> None:
+    """Puts a named source into the registry; `find` says whether its files are here."""
+    _SOURCES[about.name] = _Entry(about, find, read)
 
 
 def add_path_source(prefix: str, read: PathReader) -> None:
@@ -66,7 +70,7 @@ def _load_all() -> None:
 def image_sources() -> list[ImageSource]:
     """Every named source, in the order they are offered."""
     _load_all()
-    return list(_SOURCES.values())
+    return [replace(entry.about, available=entry.find()) for entry in _SOURCES.values()]
 
 
 def open_image_set(
@@ -78,21 +82,22 @@ def open_image_set(
     it; the test pictures stay whole. Nothing is downloaded unless asked.
     """
     _load_all()
-    name, _, rest = spec.strip().partition(":")
+    name, colon, rest = spec.strip().partition(":")
     if name in _PATH_SOURCES:
         if not rest:
             raise BadInput(f"“{spec}” names no path; write {name}:PATH.")
         return _PATH_SOURCES[name](rest, progress)
     if name not in _SOURCES:
         raise UnknownName("image set", name, [*_SOURCES, *(f"{p}:PATH" for p in _PATH_SOURCES)])
-    count, seed = _count_and_seed(spec, rest) if rest else (None, 0)
+    part = _count_and_seed(spec, rest) if colon else None
     images = _SOURCES[name].read(download, progress)
-    return images if count is None else stratified_subset(images, count, seed, spec.strip())
+    return images if part is None else stratified_subset(images, *part)
 
 
 def _count_and_seed(spec: str, rest: str) -> tuple[int, int]:
     parts = rest.split(":")
-    if len(parts) > 2 or not all(part.isascii() and part.isdigit() for part in parts):
+    # 18 digits: the generator takes no seed beyond 64 bits.
+    if len(parts) > 2 or not all(re.fullmatch("[0-9]{1,18}", part) for part in parts):
         raise BadInput(
             f"“{spec}” is no image set: after the name come a count and, if wanted, a seed, "
             "for example fashion-mnist:10000 or fashion-mnist:10000:1."
@@ -100,8 +105,9 @@ def _count_and_seed(spec: str, rest: str) -> tuple[int, int]:
     return int(parts[0]), int(parts[1]) if len(parts) == 2 else 0
 
 
-def stratified_subset(images: ImageSet, count: int, seed: int, name: str) -> ImageSet:
+def stratified_subset(images: ImageSet, count: int, seed: int = 0) -> ImageSet:
     """`count` training pictures, every class with its share (largest remainder, at least one)."""
+    name = f"{images.name}:{count}" + (f":{seed}" if seed else "")
     if not images.n_classes <= count <= images.n_train:
         raise BadInput(
             f"“{name}” asks for {count:,} training pictures; {images.title} allows from "
@@ -124,7 +130,7 @@ def stratified_subset(images: ImageSet, count: int, seed: int, name: str) -> Ima
         test_images=images.test_images,
         test_labels=images.test_labels,
         class_names=images.class_names,
-        source_ids=ids,
+        source_ids=ids if images.source_ids is None else images.source_ids[ids],
     )
 
 

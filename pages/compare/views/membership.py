@@ -45,7 +45,7 @@ def draw(comparison: Comparison) -> None:
         "that trains shadow models finds more. At 1 % false alarms the share is given only with "
         "at least 100 held-out pictures.",
         formula=r"\varphi = z_y - \log\sum_{j\neq y} e^{z_j}",
-        reference="Carlini et al., arXiv 2112.03570 (the statistic); Hayes et al., arXiv 2403.01218",
+        reference="Carlini et al., arXiv 2112.03570; Hayes et al., arXiv 2403.01218",
         key="membership:how",
     )
 

@@ -61,8 +61,7 @@ def _table(comparison: Comparison) -> None:
             for name in _names(before)
             if name in display.METRIC_SENTENCES
         )
-        + "\n\nShares have Clopper–Pearson or Wilson intervals; the area under the curve has one of "
-        "the pictures' sampling. None of them covers the chance of another training seed: that "
+        + "\n\nThe intervals are of the sampling of pictures (shares: Wilson or Clopper–Pearson). None of them covers the chance of another training seed: that "
         "is the floor's part.",
         key="compare:metrics",
     )

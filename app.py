@@ -7,48 +7,52 @@ import streamlit as st
 from pages.widgets import routes, session, sidebar, warm_up
 
 st.set_page_config(
-    page_title="Unlearning studio", page_icon=":material/ink_eraser:", layout="wide"
+    page_title="Unlearning studio",
+    page_icon=str(routes.ROOT / "assets" / "icon.svg"),
+    layout="wide",
 )
 session.begin()
 
 page = st.navigation(
-    {
-        "Start": [
-            st.Page(
-                routes.START,
-                title="Start",
-                icon=":material/home:",
-                url_path="start",
-                default=True,
-                help="What this is, and a finished example to open.",
-            )
-        ],
-        "Forget": [
-            st.Page(
-                routes.CHOOSE,
-                title="Choose",
-                icon=":material/photo_library:",
-                url_path="choose",
-                help="Choose the pictures that the model is to forget.",
-            )
-        ],
-        "Unlearn": [
-            st.Page(
-                routes.UNLEARN,
-                title="Unlearn",
-                icon=":material/play_circle:",
-                url_path="unlearn",
-                help="Run an unlearning method on the forget set and watch it work.",
-            ),
-            st.Page(
-                routes.RUNS,
-                title="Runs",
-                icon=":material/history:",
-                url_path="runs",
-                help="Earlier runs: open, compare or delete them.",
-            ),
-        ],
-    }
+    [
+        st.Page(
+            routes.START,
+            title="Start",
+            icon=":material/home:",
+            url_path="start",
+            default=True,
+            help="What this is, and a finished example to open.",
+        ),
+        st.Page(
+            routes.CHOOSE,
+            title="Forget",
+            icon=":material/photo_library:",
+            url_path="choose",
+            help="Choose the pictures that the model is to forget.",
+        ),
+        st.Page(
+            routes.UNLEARN,
+            title="Unlearn",
+            icon=":material/play_circle:",
+            url_path="unlearn",
+            help="Run an unlearning method on the forget set and watch it work.",
+        ),
+        st.Page(
+            routes.COMPARE,
+            title="Compare",
+            icon=":material/compare:",
+            url_path="compare",
+            help="Before, after and retrained side by side.",
+        ),
+        st.Page(
+            routes.RUNS,
+            title="Runs",
+            icon=":material/history:",
+            url_path="runs",
+            help="Earlier runs: open, compare or delete them.",
+        ),
+    ],
+    position="top",
 )
 slot = st.sidebar.container()
 if warm_up.is_warm():

@@ -23,7 +23,7 @@ TILE, GAP, BAR = 56, 12, 120
 
 
 def weights_of_class(label: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Ids and IMU weights (largest 1) of a class of digits under the bundled model, lightest first."""
+    """Ids of a class of digits with their IMU weights (largest 1), the lightest first."""
     images = open_image_set("digits")
     model, _ = load_checkpoint(bundled_checkpoint("digits"), image_set=images)
     ids = images.ids_of_class(label)

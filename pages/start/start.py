@@ -46,9 +46,9 @@ if PICTURE.exists():
         width="stretch",
     )
     st.markdown(
-        "Sixteen scans of a handwritten 3, spread evenly over the whole class in the order of their "
-        "weight: the bar is the weight that IMU gives to each. Scans that look like any other 3 "
-        "hardly moved the model and weigh little; unusual ones moved it most."
+        "Sixteen scans of a handwritten 3, spread evenly over the whole class in the order of "
+        "their weight: the bar is the weight that IMU gives to each. Scans that look like any "
+        "other 3 hardly moved the model and weigh little; unusual ones moved it most."
     )
     explain.how(
         "With the features *h* that the last layer sees and the prediction *p*, each picture's "

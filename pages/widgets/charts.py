@@ -113,3 +113,24 @@ def loss_curve(frame: pd.DataFrame, last_step: int) -> alt.Chart:
             ],
         )
     )
+
+
+def class_bars(names: list[str], counts: list[int]) -> alt.Chart:
+    """How many pictures of the forget set lie in each class."""
+    import altair as alt
+    import pandas as pd
+
+    frame = pd.DataFrame({"class": names, "count": counts})
+    few = len(names) <= 20
+    return (
+        alt.Chart(frame, height=110)
+        .mark_bar(color=FORGET)
+        .encode(
+            x=alt.X("class:N", sort=None, title=None, axis=alt.Axis(labelAngle=0, labels=few)),
+            y=alt.Y("count:Q", title=None, axis=alt.Axis(tickCount=3, format="d")),
+            tooltip=[
+                alt.Tooltip("class:N", title="Class"),
+                alt.Tooltip("count:Q", title="Pictures", format=",d"),
+            ],
+        )
+    )

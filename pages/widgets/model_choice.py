@@ -76,7 +76,9 @@ def train_dialog() -> None:
         opened = resources.chosen_image_set()
         table = {row["name"]: row for row in network_table()}
         names, usual = list(table), default_network(opened)
-        st.markdown(f"A new original, trained on all {opened.n_train:,} pictures of {opened.title}.")
+        st.markdown(
+            f"A new original, trained on all {opened.n_train:,} pictures of {opened.title}."
+        )
         network = st.selectbox(
             "Network",
             names,

@@ -13,7 +13,7 @@ START = "pages/start/start.py"
 CHOOSE = "pages/forget/choose.py"
 UNLEARN = "pages/unlearn/live.py"
 RUNS = "pages/unlearn/runs.py"
-COMPARE = "pages/compare/summary.py"
+COMPARE = "pages/compare/compare.py"
 
 
 def to_choose() -> NoReturn:

@@ -1,4 +1,4 @@
-"""The sidebar of every page: images, model, forget set, runs. What is chosen here holds everywhere."""
+"""The sidebar of every page: images, model, forget set, runs. A choice here holds everywhere."""
 
 from __future__ import annotations
 

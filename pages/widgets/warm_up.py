@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import importlib
 import logging
-import sys
 import threading
 
 logger = logging.getLogger("imu.pages")
 
-HEAVY = ("imu_core.runs", "imu_core.images", "altair", "plotly.graph_objects")
+ENGINE = ("imu_core.runs", "imu_core.images", "imu_core.networks.bundled")
+CHARTS = ("altair", "plotly.graph_objects")
 _once = threading.Lock()
+_engine_is_here = threading.Event()
 
 
 def is_warm() -> bool:
     """Whether the engine is imported, so that what needs it can be drawn without a wait."""
-    return "imu_core.runs" in sys.modules and "imu_core.images" in sys.modules
+    return _engine_is_here.is_set()
 
 
 def start() -> None:
@@ -25,9 +26,12 @@ def start() -> None:
 
 
 def _import_all() -> None:
-    for name in HEAVY:
-        try:
+    try:
+        for name in ENGINE:
             importlib.import_module(name)
-        except Exception:
-            # The page that needs the module will import it again and show what is wrong.
-            logger.exception("Importing %s ahead of time failed", name)
+        _engine_is_here.set()
+        for name in CHARTS:
+            importlib.import_module(name)
+    except Exception:
+        # The page that needs the module will import it again and show what is wrong.
+        logger.exception("An import ahead of time failed")

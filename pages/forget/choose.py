@@ -1,0 +1,42 @@
+"""Choose: which training pictures the model is to forget."""
+
+from __future__ import annotations
+
+import importlib
+
+import streamlit as st
+
+from pages.widgets import errors, session
+
+ROOMS = {
+    "By class": "pages.forget.rooms.by_class",
+    "At random": "pages.forget.rooms.at_random",
+    "Table": "pages.forget.rooms.table",
+    "Expression": "pages.forget.rooms.expression",
+}
+"""Title → module with a `draw()`; imported when its room is opened."""
+
+st.title("Choose what to forget")
+st.markdown("Pick the training pictures that the model should no longer know, then unlearn them.")
+
+
+def draw_page() -> None:
+    with errors.shown():
+        # Here, not at the top: these reach for the engine, and the title should not wait for it.
+        from pages.widgets import forget_bar, resources
+
+        resources.image_set(session.images())
+        forget_bar.draw()
+        room = st.segmented_control(
+            "Ways to choose",
+            list(ROOMS),
+            default="By class",
+            required=True,
+            key="room",
+            bind="query-params",
+            label_visibility="collapsed",
+        )
+        importlib.import_module(ROOMS.get(room or "", ROOMS["By class"])).draw()
+
+
+draw_page()

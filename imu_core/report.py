@@ -79,12 +79,15 @@ def findings(run: Run) -> list[Any]:
     """The verdict on a finished run."""
     record, metrics = run.record, run.metrics()
     spec, seconds = record["spec"], record["seconds"]
+    method = get_method(spec["method"])
+    # With the defaults filled in: the scope a run used is often one of them.
+    parameters = method.config.from_mapping(spec["parameters"]).to_dict()
     return verdict(
         metrics["before"],
         metrics["after"],
         metrics["retrained"],
         metrics["floor"],
-        method={**get_method(spec["method"]).to_dict(), "parameters": spec["parameters"]},
+        method={**method.to_dict(), "parameters": parameters},
         forget=record["forget"],
         seconds={"method": seconds["method"], "retrain": sum(seconds["retrain"])},
     )

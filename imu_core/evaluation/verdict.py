@@ -57,9 +57,9 @@ def verdict(
     """Findings on forgetting, use, membership, features and, when `seconds` is given, cost.
 
     `before`, `after`, `retrained`: flat metrics with "detail" (`Metrics.to_dict`). `floor`: from
-    `floors`. `method`: {"title", "scope", "parameters": {name: value}}; a parameter "scope" wins
-    over the method's. `forget`: {"n"}. `seconds`: {"method", "retrain"}, the latter for all
-    retrained models together.
+    `floors`. `method`: {"scope", "parameters": {name: value}}, defaults filled in; a parameter
+    "scope" wins over the method's. `forget`: {"n"}. `seconds`: {"method", "retrain"}, the latter
+    for all retrained models together.
     """
     findings = [
         _forgetting(before, after, reference_for("forget_accuracy", retrained, floor), forget),

@@ -5,24 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from sklearn.datasets import load_digits
 from torch import nn
 
 from imu_core.errors import Cancelled, RunError
 from imu_core.evaluation.outputs import Outputs, compute_outputs, load_outputs, save_outputs
-from imu_core.images.image_set import ImageSet
 from imu_core.networks.classifier import Classifier
-
-
-@pytest.fixture(scope="module")
-def image_set() -> ImageSet:
-    data = load_digits()
-    pixels = torch.from_numpy(data.images * 255 / 16).to(torch.uint8).unsqueeze(1)
-    labels = torch.from_numpy(data.target).long()
-    names = tuple("0123456789")
-    return ImageSet(
-        "d", "Digits", pixels[:1437], labels[:1437], pixels[1437:], labels[1437:], names
-    )
 
 
 @pytest.fixture
@@ -35,11 +22,11 @@ def classifier() -> Classifier:
         return Classifier(body, nn.Linear(216, 10), (0.3,), (0.4,))
 
 
-def test_outputs_are_the_eval_forward_pass_whatever_the_batch(classifier, image_set):
-    small = compute_outputs(classifier, image_set, device="cpu", batch_size=100)
-    large = compute_outputs(classifier, image_set, device="cpu")
+def test_outputs_are_the_eval_forward_pass_whatever_the_batch(classifier, digits):
+    small = compute_outputs(classifier, digits, device="cpu", batch_size=100)
+    large = compute_outputs(classifier, digits, device="cpu")
     with torch.no_grad():
-        logits = classifier.eval()(image_set.test_images).numpy()
+        logits = classifier.eval()(digits.test_images).numpy()
     assert small.test_logits == pytest.approx(logits, abs=1e-5)
     assert small.train_logits == pytest.approx(large.train_logits, abs=1e-5)
     assert small.train_features.shape == (1437, 216)
@@ -48,22 +35,22 @@ def test_outputs_are_the_eval_forward_pass_whatever_the_batch(classifier, image_
     assert again == pytest.approx(small.train_logits, abs=1e-4)
 
 
-def test_modes_and_running_statistics_are_left_as_they_were(classifier, image_set):
+def test_modes_and_running_statistics_are_left_as_they_were(classifier, digits):
     classifier.train()
     classifier.body[1].eval()
     statistics = classifier.body[1].running_mean.clone()
-    compute_outputs(classifier, image_set, device="cpu")
+    compute_outputs(classifier, digits, device="cpu")
     assert classifier.training
     assert classifier.body[3].training
     assert not classifier.body[1].training
     assert torch.equal(classifier.body[1].running_mean, statistics)
 
 
-def test_progress_counts_every_picture_once(classifier, image_set):
+def test_progress_counts_every_picture_once(classifier, digits):
     seen: list[tuple[int, int]] = []
     compute_outputs(
         classifier,
-        image_set,
+        digits,
         device="cpu",
         batch_size=500,
         progress=lambda done, of, text: seen.append((done, of)),
@@ -71,16 +58,16 @@ def test_progress_counts_every_picture_once(classifier, image_set):
     assert seen == [(500, 1797), (1000, 1797), (1437, 1797), (1797, 1797)]
 
 
-def test_cancelling_stops_between_batches(classifier, image_set):
+def test_cancelling_stops_between_batches(classifier, digits):
     answers = iter([False, True])
     with pytest.raises(Cancelled):
         compute_outputs(
-            classifier, image_set, device="cpu", batch_size=100, should_stop=lambda: next(answers)
+            classifier, digits, device="cpu", batch_size=100, should_stop=lambda: next(answers)
         )
 
 
-def test_saved_outputs_come_back(classifier, image_set, tmp_path):
-    outputs = compute_outputs(classifier, image_set, device="cpu")
+def test_saved_outputs_come_back(classifier, digits, tmp_path):
+    outputs = compute_outputs(classifier, digits, device="cpu")
     save_outputs(tmp_path / "outputs.npz", outputs)
     stored = load_outputs(tmp_path / "outputs.npz")
     assert np.array_equal(stored.train_logits, outputs.train_logits)

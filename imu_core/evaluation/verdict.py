@@ -117,11 +117,10 @@ def _forgetting(
         return Finding("reached", title, text)
     start = before.get("forget_accuracy")
     text += f" {points(now.value - limit)} above retraining and its floor."
-    if now.low <= limit and n < LEAST_FOR_SUCCESS:
-        return Finding("cannot say", title, f"{text} Too few pictures to tell.")
     halfway = start is not None and now.value <= (start + limit) / 2
-    level: Level = "partly" if now.low <= limit or halfway else "not reached"
-    return Finding(level, title, text)
+    if now.low <= limit and (n < LEAST_FOR_SUCCESS or not halfway):
+        return Finding("cannot say", title, f"{text} Too few pictures to tell that apart.")
+    return Finding("partly" if halfway else "not reached", title, text)
 
 
 def _use(

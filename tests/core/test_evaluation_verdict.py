@@ -83,6 +83,14 @@ def test_forgetting_more_than_retraining_would_is_no_success():
     assert judge(model(forget=0.89), retrained=gold)["Forgetting"].level == "reached"
 
 
+def test_doing_nothing_to_pictures_that_retraining_names_as_well_is_no_part_success():
+    before = model(forget=1.0, n=144)
+    gold = [model(forget=0.975, n=144), model(forget=0.985, n=144)]
+    found = judge(before, before=before, retrained=gold, n=144)["Forgetting"]
+    assert found.level == "cannot say"
+    assert "Too few pictures to tell that apart" in found.sentence
+
+
 @pytest.mark.parametrize(
     ("test", "level"), [(0.931, "reached"), (0.915, "partly"), (0.88, "not reached")]
 )

@@ -186,7 +186,8 @@ class Kronecker:
             p = chunk.probabilities * chunk.shares
             inputs += chunk.inputs.T @ (chunk.inputs * chunk.shares)
             outputs += torch.diag(p.sum(0)) - chunk.probabilities.T @ p
-        ratio = float((inputs.diagonal().mean() / outputs.diagonal().mean().clamp_min(1e-30)).sqrt())
+        spread = outputs.diagonal().mean().clamp_min(1e-30)
+        ratio = float((inputs.diagonal().mean() / spread).sqrt())
         root = problem.damping**0.5
         inputs.diagonal().add_(ratio * root)
         outputs.diagonal().add_(root / ratio)

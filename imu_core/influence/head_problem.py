@@ -18,7 +18,6 @@ operations. Scores of 100 pictures are 1.28 million × 100 float64, 1 GB: that i
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imu_core.errors import BadInput
+from imu_core.influence.head_checks import check_output, check_shapes, check_values, checked_ids
 
 CHUNK_BYTES = 64 << 20
 KEPT_BYTES = 256 << 20
@@ -77,8 +77,8 @@ class HeadProblem:
     precision: torch.dtype = torch.float64
 
     def __post_init__(self) -> None:
-        _check_shapes(self)
-        _check_values(self)
+        check_shapes(self)
+        check_values(self)
 
     @property
     def n(self) -> int:
@@ -118,7 +118,9 @@ class HeadProblem:
     def without(self, ids: Tensor) -> HeadProblem:
         """The problem of the retain set: these pictures out, weights as they are."""
         ids = checked_ids(ids, self.n)
-        kept = torch.ones(self.n, dtype=torch.bool) if self.counted is None else self.counted.clone()
+        kept = (
+            torch.ones(self.n, dtype=torch.bool) if self.counted is None else self.counted.clone()
+        )
         kept[ids] = False
         return dataclasses.replace(self, counted=kept)
 
@@ -237,67 +239,5 @@ def head_problem(
         features, labels, head.weight.detach(), bias, damping, chunk_rows=chunk_rows
     )
     if logits is not None:
-        _check_output(problem, logits)
+        check_output(problem, logits)
     return problem
-
-
-def checked_ids(ids: Tensor, n: int) -> Tensor:
-    """Ids as int64 on the CPU; `BadInput` unless each is one of n pictures and there once."""
-    ids = torch.as_tensor(ids, dtype=torch.int64).cpu()
-    if not len(ids):
-        raise BadInput("The set of pictures is empty; choose at least one.")
-    if int(ids.min()) < 0 or int(ids.max()) >= n:
-        raise BadInput(f"Ids of training pictures must lie in 0–{n - 1}.")
-    if len(ids.unique()) < len(ids):
-        raise BadInput("A picture is in the set twice; give each id once.")
-    return ids
-
-
-def _check_shapes(problem: HeadProblem) -> None:
-    features, weight = problem.features, problem.weight
-    if features.ndim != 2 or weight.ndim != 2 or features.shape[1] != weight.shape[1]:
-        raise BadInput(
-            f"The head takes {weight.shape[-1]} features a picture, but the features given have "
-            f"the shape {tuple(features.shape)}."
-        )
-    if len(features) != len(problem.labels):
-        raise BadInput(f"{len(features)} rows of features came with {len(problem.labels)} labels.")
-    if problem.bias is not None and problem.bias.shape != weight.shape[:1]:
-        raise BadInput(f"The head has {len(weight)} classes but a bias of another length.")
-
-
-def _check_values(problem: HeadProblem) -> None:
-    if not (math.isfinite(problem.damping) and problem.damping >= 0):
-        raise BadInput(f"Damping must be a number of at least 0, not {problem.damping}.")
-    if problem.chunk_rows is not None and problem.chunk_rows < 1:
-        raise BadInput("A chunk needs at least one picture.")
-    for part in (problem.weight, problem.bias):
-        if part is not None and not bool(torch.isfinite(part).all()):
-            raise BadInput("The head holds weights that are not numbers; load a sound model.")
-    labels = problem.labels
-    if problem.counted is not None:
-        labels = labels[problem.counted.to(labels.device)]
-    classes = labels.unique()
-    if len(classes) < 2:
-        raise BadInput(
-            "The training pictures are all of one class, or there are none; influence needs "
-            "pictures of at least two classes."
-        )
-    if int(classes.min()) < 0 or int(classes.max()) >= problem.n_classes:
-        raise BadInput(f"Labels must lie in 0–{problem.n_classes - 1}.")
-
-
-def _check_output(problem: HeadProblem, logits: Tensor) -> None:
-    """Compare up to 2,048 rows; the tolerance covers features kept as float16."""
-    rows = slice(0, 2048)
-    given = logits[rows].to(problem.device, problem.precision)
-    made = problem.logits(problem.features[rows])
-    if given.shape != made.shape or not bool(torch.isfinite(given).all()):
-        raise BadInput("The logits given do not belong to these features, or are not numbers.")
-    scale = max(float(given.abs().max()), float(made.abs().max()), 1e-6)
-    if float((given - made).abs().max()) > 0.01 * scale:
-        raise BadInput(
-            "The head of this network is not its output: the logits differ from what the last "
-            "linear layer makes of the features (they may be scaled behind it). Influence at the "
-            "head would be wrong; choose a network that ends in its linear layer."
-        )

@@ -56,17 +56,19 @@ def checked_classes(
         raise UnknownName("quantity", quantity, QUANTITIES)
     if against is not None and quantity != "margin":
         raise BadInput("A class to compare against goes with the margin only.")
-    n_classes = logits.shape[1]
-    checked = []
-    for classes in (labels, against):
-        if classes is None:
-            checked.append(None)
-            continue
-        if len(classes) != len(logits):
-            raise BadInput(f"{len(logits)} pictures came with {len(classes)} classes.")
-        if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < n_classes:
-            raise BadInput(f"The class asked about must lie in 0–{n_classes - 1}.")
-        checked.append(classes.to(logits.device))
-    if checked[1] is not None and bool((checked[0] == checked[1]).any()):
+    labels = _classes(logits, labels)
+    if against is None:
+        return labels, None
+    against = _classes(logits, against)
+    if bool(torch.eq(labels, against).any()):
         raise BadInput("A margin needs two different classes.")
-    return checked[0], checked[1]
+    return labels, against
+
+
+def _classes(logits: Tensor, classes: Tensor) -> Tensor:
+    n_classes = logits.shape[1]
+    if len(classes) != len(logits):
+        raise BadInput(f"{len(logits)} pictures came with {len(classes)} classes.")
+    if len(classes) and not 0 <= int(classes.min()) <= int(classes.max()) < n_classes:
+        raise BadInput(f"The class asked about must lie in 0–{n_classes - 1}.")
+    return classes.to(logits.device)

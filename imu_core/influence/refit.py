@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from imu_core.errors import BadInput, Cancelled
@@ -71,34 +70,34 @@ def refit(
     """The head at the optimum of J over the pictures that are in, from the weights given.
 
     Newton's method with a backtracking line search; each step is solved only as far as it is worth
-    (Eisenstat and Walker 1996). `approximate` preconditions every step; None builds one at the start
-    and again whenever it has aged. Ends at ‖∇J‖ ≤ `tolerance`; `BadInput` where `max_steps` are not
-    enough.
+    (Eisenstat and Walker 1996). `approximate` preconditions every step; None builds one at the
+    start and again when it has aged. Ends at ‖∇J‖ ≤ `tolerance`, or where rounding lets it fall no
+    further; `BadInput` where `max_steps` are not enough.
     """
     require_damping(problem)
-    own = approximate is None
     curvature = preconditioner(problem) if approximate is None else approximate
-    current, first_norm, norm, n_steps = problem, None, float("inf"), 0
-    for n_steps in range(max_steps + 1):
+    current, norms = problem, [problem.gradient_norm]
+    while not _settled(norms, tolerance):
         if should_stop is not None and should_stop():
             raise Cancelled
-        norm_now = current.gradient_norm
-        first_norm = norm_now if first_norm is None else first_norm
-        stalled, norm = norm_now >= norm and norm_now < 1e3 * tolerance, norm_now
-        if norm <= tolerance or stalled:
-            break
-        forcing = min(0.1, norm**0.5)
-        step = newton_step(current, curvature, tolerance=forcing)
-        if own and step.n_iterations > 50:
+        if len(norms) > max_steps:
+            raise BadInput(
+                f"The head did not settle within {max_steps} Newton steps (gradient "
+                f"{norms[-1]:.1e}); a damping above {problem.damping:g} helps."
+            )
+        step = newton_step(current, curvature, tolerance=min(0.1, norms[-1] ** 0.5))
+        if approximate is None and step.n_iterations > 50:
             curvature = preconditioner(current)
         current = _line_search(current, step)
-    if norm > max(tolerance, 1e3 * tolerance):
-        raise BadInput(
-            f"The head did not settle within {max_steps} Newton steps (gradient {norm:.1e}); "
-            f"a damping above {problem.damping:g} helps."
-        )
+        norms.append(current.gradient_norm)
     shift = probability_shift(problem, current)
-    return Refit(current, n_steps, float(first_norm or 0.0), norm, shift)
+    return Refit(current, len(norms) - 1, norms[0], norms[-1], shift)
+
+
+def _settled(norms: list[float], tolerance: float) -> bool:
+    """Whether the last gradient is small enough, or nearly so and no longer falling."""
+    stalled = len(norms) > 1 and norms[-2] <= norms[-1] < 1e3 * tolerance
+    return norms[-1] <= tolerance or stalled
 
 
 def probability_shift(before: HeadProblem, after: HeadProblem) -> float:

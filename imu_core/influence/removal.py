@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from imu_core.errors import BadInput, UnknownName
 from imu_core.influence.curvature import Curvature, curvature_of
-from imu_core.influence.head_problem import HeadProblem, checked_ids
+from imu_core.influence.head_checks import checked_ids
+from imu_core.influence.head_problem import HeadProblem
 from imu_core.influence.quantities import quantity_values
 from imu_core.influence.refit import newton_step, probability_shift, refit
 from imu_core.influence.scores import Influence
@@ -119,7 +119,7 @@ def predict_removal(
 
 
 def effect(removal: Removal, features: Tensor, labels: Tensor) -> Effect:
-    """The effect on pictures given by features (m, d) and labels: test, retain or protected ones."""
+    """The effect on pictures, given by features (m, d) and labels: test, retain or protected."""
     if not len(features):
         raise BadInput("There is no picture to measure the effect on; choose at least one.")
     before, after = removal.logits(features)

@@ -20,7 +20,8 @@ from imu_core.influence.curvature import (
     Kronecker,
     curvature_of,
 )
-from imu_core.influence.head_problem import CHUNK_BYTES, Chunk, HeadProblem, checked_ids
+from imu_core.influence.head_checks import checked_ids
+from imu_core.influence.head_problem import CHUNK_BYTES, Chunk, HeadProblem
 from imu_core.influence.quantities import quantity_gradients
 
 
@@ -105,9 +106,8 @@ class Influence:
             residuals = chunk.residuals
             if self.rescaled is not None:
                 residuals = self.rescaled[chunk.rows].to(residuals)
-            scores[chunk.rows] = (contract(residuals, chunk.inputs, directions) / self.problem.n).to(
-                scores
-            )
+            products = contract(residuals, chunk.inputs, directions)
+            scores[chunk.rows] = products.div_(self.problem.n).to(scores)
         return scores
 
     def _empty(self, n_columns: int) -> Tensor:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from imu_core.errors import MissingData
 from imu_core.images import ImageSet, open_image_set
-
-torch.set_num_threads(2)
 
 
 def _fashion(spec: str) -> ImageSet:

@@ -61,7 +61,8 @@ def _table(comparison: Comparison) -> None:
             for name in _names(before)
             if name in display.METRIC_SENTENCES
         )
-        + "\n\nThe intervals are of the sampling of pictures (shares: Wilson or Clopper–Pearson). None of them covers the chance of another training seed: that "
+        + "\n\nShares have exact (Clopper–Pearson) intervals over the sampling of pictures. None "
+        "of the intervals covers the chance of another training seed: that "
         "is the floor's part.",
         key="compare:metrics",
     )

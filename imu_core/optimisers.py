@@ -13,16 +13,21 @@ from torch import Tensor
 
 
 class Sgd:
-    """Stochastic gradient descent with Nesterov momentum.
+    """Stochastic gradient descent with momentum, by default Nesterov's.
 
     Weight decay is added to the gradient (`torch.optim.SGD`).
     """
 
     def __init__(
-        self, parameters: Iterable[Tensor], *, momentum: float, weight_decay: float
+        self,
+        parameters: Iterable[Tensor],
+        *,
+        momentum: float,
+        weight_decay: float,
+        nesterov: bool = True,
     ) -> None:
         self.parameters = [p for p in parameters if p.requires_grad]
-        self.momentum, self.weight_decay = momentum, weight_decay
+        self.momentum, self.weight_decay, self.nesterov = momentum, weight_decay, nesterov
         self._velocities = [torch.zeros_like(p) for p in self.parameters]
 
     @torch.no_grad()
@@ -32,8 +37,11 @@ class Sgd:
         torch._foreach_add_(gradients, self.parameters, alpha=self.weight_decay)
         torch._foreach_mul_(self._velocities, self.momentum)
         torch._foreach_add_(self._velocities, gradients)
-        torch._foreach_add_(gradients, self._velocities, alpha=self.momentum)
-        torch._foreach_add_(self.parameters, gradients, alpha=-lr)
+        if self.nesterov:
+            torch._foreach_add_(gradients, self._velocities, alpha=self.momentum)
+            torch._foreach_add_(self.parameters, gradients, alpha=-lr)
+        else:
+            torch._foreach_add_(self.parameters, self._velocities, alpha=-lr)
 
 
 class AdamW:

@@ -14,6 +14,7 @@ from imu_core.methods.registry import MethodConfig, Step, parameter
 from imu_core.methods.task import Task
 from imu_core.methods.weighting import Weighting, statistics
 from imu_core.networks.modes import eval_mode
+from imu_core.optimisers import Sgd
 
 FEATURE_BATCH = 1024
 
@@ -95,8 +96,8 @@ def weighted_ascent(
     inside a batch; α is the only absolute scale.
     """
     parameters = task.trainable(scope, config.batch_norm)
-    optimiser = torch.optim.SGD(
-        parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay
+    optimiser = Sgd(
+        parameters, momentum=config.momentum, weight_decay=config.weight_decay, nesterov=False
     )
     inputs, labels = ForgetInputs(task), task.forget.labels
     weights = inputs.weights(weighting)
@@ -117,8 +118,7 @@ def weighted_ascent(
             loss = -(w * losses).sum() / w.sum()
             if alpha:
                 loss = loss + alpha * sum(p.abs().sum() for p in task.model.head.parameters())
-            optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            optimiser.step()
+            optimiser.step(config.lr)
             number += 1
             yield Step(number, total, loss.item(), statistics(w if refresh == "batch" else weights))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
+import operator
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -33,8 +35,12 @@ class ForgetSet:
 
     @classmethod
     def of(cls, image_set: ImageSet, ids: Iterable[int], how: str) -> ForgetSet:
-        """The set of these ids; ids out of range or given twice are a `BadInput`."""
-        given = [int(i) for i in ids]
+        """The set of these ids; one that is no whole number, out of range or given twice is a
+        `BadInput`."""
+        try:
+            given = [operator.index(i) for i in ids]
+        except TypeError:
+            raise BadInput("The ids of a forget set must be whole numbers.") from None
         check_ids(given, image_set)
         return cls(tuple(sorted(given)), image_set.name, image_set.fingerprint, (how,))
 
@@ -71,6 +77,7 @@ class ForgetSet:
 
     def retain_ids(self, image_set: ImageSet) -> Tensor:
         """Ids of all other training pictures, int64, ascending."""
+        self._check_same(image_set)
         kept = torch.ones(image_set.n_train, dtype=torch.bool)
         kept[self.ids_tensor()] = False
         return kept.nonzero().flatten()
@@ -82,13 +89,21 @@ class ForgetSet:
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def check_usable(self, image_set: ImageSet) -> None:
-        """Raises `BadInput` for a set that no run can start with."""
+        """Raises `BadInput` for a set that no run on `image_set` can start with."""
+        self._check_same(image_set)
         if not self.ids:
             raise BadInput("The forget set is empty; choose at least one picture to forget.")
         if len(self.ids) >= image_set.n_train:
             raise BadInput(
                 f"The forget set holds all {image_set.n_train:,} training pictures, so nothing "
                 "would be retained; leave at least one out."
+            )
+
+    def _check_same(self, image_set: ImageSet) -> None:
+        if image_set.fingerprint != self.fingerprint:
+            raise BadInput(
+                f"This forget set is one of “{self.image_set}”, not of “{image_set.name}”: the "
+                "same ids would be other pictures. Choose the pictures anew."
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -99,27 +114,48 @@ class ForgetSet:
             "ids": list(self.ids),
         }
 
-    def to_csv(self, image_set: ImageSet) -> str:
-        """One line a picture, with the columns `CSV_COLUMNS`."""
-        lines = [",".join(CSV_COLUMNS)]
-        for i in self.ids:
-            label = int(image_set.train_labels[i])
-            name = image_set.class_names[label].replace('"', '""')
-            lines.append(f'{i},{label},"{name}",{self.image_set},{self.fingerprint}')
-        return "\n".join(lines) + "\n"
+    def to_csv(self, image_set: ImageSet | None = None) -> str:
+        """One line a picture, with the columns `CSV_COLUMNS`.
 
-    def save(self, path: str | Path, image_set: ImageSet) -> None:
+        Without the image set, label and class stay empty.
+        """
+        if image_set is not None:
+            self._check_same(image_set)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(CSV_COLUMNS)
+        for i in self.ids:
+            label, name = "", ""
+            if image_set is not None:
+                label = int(image_set.train_labels[i])
+                name = image_set.class_names[label]
+            writer.writerow((i, label, name, self.image_set, self.fingerprint))
+        return text.getvalue()
+
+    def save(self, path: str | Path, image_set: ImageSet | None = None) -> None:
         """Writes the set whole or not at all; the ending, .csv or .json, decides the format."""
-        path = Path(path)
-        if path.suffix == ".json":
+        path = Path(path).expanduser()
+        if path.suffix.lower() == ".json":
             text = json.dumps(self.to_dict(), indent=1)
-        elif path.suffix == ".csv":
+        elif path.suffix.lower() == ".csv":
             text = self.to_csv(image_set)
         else:
             raise BadInput(f"A forget set is saved as .csv or .json, not as “{path.name}”.")
         part = path.with_name(f".{path.name}.part")
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        try:
+            part.write_text(text, encoding="utf-8")
+            os.replace(part, path)
+        except OSError as error:
+            if part.parent.is_dir():
+                part.unlink(missing_ok=True)
+            raise BadInput(
+                f"“{path}” could not be written ({error.strerror}); choose another place."
+            ) from error
+
+
+def n_pictures(n: int) -> str:
+    """A count in words: 1 picture, 2 pictures."""
+    return f"{n:,} picture{'' if n == 1 else 's'}"
 
 
 def check_ids(ids: Iterable[int], image_set: ImageSet) -> None:
@@ -138,7 +174,7 @@ def check_ids(ids: Iterable[int], image_set: ImageSet) -> None:
 
 def load_forget_set(path: str | Path, image_set: ImageSet) -> ForgetSet:
     """The set saved at `path`, checked to be one of `image_set`."""
-    path = Path(path)
+    path = Path(path).expanduser()
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
@@ -163,25 +199,32 @@ def read_forget_set(text: str, name: str, image_set: ImageSet) -> ForgetSet:
             f"“{name}” was made for another image set than “{image_set.name}”: the same ids would "
             "be other pictures. Open the image set it was made for."
         )
-    loaded = ForgetSet.of(image_set, ids, f"loaded from {name} ({len(ids):,} pictures)")
+    loaded = ForgetSet.of(image_set, ids, f"loaded from {name} ({n_pictures(len(ids))})")
     return ForgetSet(loaded.ids, loaded.image_set, loaded.fingerprint, (*history, *loaded.history))
 
 
 def _from_json(text: str, name: str) -> tuple[list[int], str, list[str]]:
     try:
         data = json.loads(text)
-        ids = [_whole(i, name) for i in data["ids"]]
-        history = [str(one) for one in data.get("history", [])]
-        return ids, str(data.get("image_set_fingerprint", "")), history
-    except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
+        given, told = data["ids"], data.get("history", [])
+        if not isinstance(given, list) or not isinstance(told, list):
+            raise TypeError
+        ids = [_whole(i, name) for i in given]
+        return ids, str(data.get("image_set_fingerprint") or ""), [str(one) for one in told]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise BadInput(f"“{name}” is no saved forget set: it needs a list called “ids”.") from None
 
 
 def _from_csv(text: str, name: str) -> tuple[list[int], str, list[str]]:
-    reader = csv.DictReader(text.splitlines())
-    if "id" not in (reader.fieldnames or []):
+    try:
+        # A spreadsheet of a country with decimal commas writes semicolons.
+        delimiter = ";" if ";" in text.partition("\n")[0] else ","
+        reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
+        columns, rows = reader.fieldnames or [], list(reader)
+    except csv.Error as error:
+        raise BadInput(f"“{name}” cannot be read as CSV: {error}.") from None
+    if "id" not in columns:
         raise BadInput(f"“{name}” needs a column called “id” in its first line.")
-    rows = list(reader)
     ids = [_whole(row["id"], name) for row in rows]
     fingerprints = {row.get("image_set_fingerprint") or "" for row in rows}
     if len(fingerprints) > 1:

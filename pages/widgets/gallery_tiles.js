@@ -25,10 +25,11 @@ function place(node, page, i) {
   node.style.setProperty("--row", Math.floor(i / columns))
 }
 
+/** The label, and below it the prediction where that differs. */
 function captionOf(page, i) {
   const { classNames } = page.header
   const label = classNames[page.parts.labels[i]]
-  return isWrong(page, i) ? `${label} → ${classNames[page.parts.predictions[i]]}` : label
+  return isWrong(page, i) ? [label, `→ ${classNames[page.parts.predictions[i]]}`] : [label]
 }
 
 function buildTile(page, i) {
@@ -39,8 +40,8 @@ function buildTile(page, i) {
     type: "button",
     tabindex: "-1",
     "aria-pressed": "false",
-    "aria-label": `picture ${page.parts.ids[i]}, ${caption.replace("→", "called")}`,
-  }, [picture, element("span", "caption", {}, [caption])])
+    "aria-label": `picture ${page.parts.ids[i]}, ${caption.join(" ").replace("→", "called")}`,
+  }, [picture, ...caption.map(line => element("span", "caption", {}, [line]))])
   tile.index = i
   if (isWrong(page, i)) tile.classList.add("wrong")
   return tile

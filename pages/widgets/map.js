@@ -1,11 +1,8 @@
 // The map. One instance for each mounted component; the renderer below only hands it news.
 
-const REACH = 9 // pixels between the pointer and a point that counts as pointed at
-const DWELL = 90 // milliseconds before pictures are asked for
-const ASKED_AT_ONCE = 64
-
-class PictureMap {
+class PictureMap extends Pointing {
   constructor(root) {
+    super()
     this.root = root
     this.picks = new Picks()
     this.pictures = new PictureCache()
@@ -118,9 +115,13 @@ class PictureMap {
     this.nChosen = this.nProtected = 0
     const bit = (mask, i) => (mask[i >> 3] >> (i & 7)) & 1
     for (let i = 0; i < n; i++) {
-      if (parts.selected.length && bit(parts.selected, i)) [this.marks[i], this.nChosen] = [1, this.nChosen + 1]
-      else if (parts.protected.length && bit(parts.protected, i)) {
-        [this.marks[i], this.nProtected] = [2, this.nProtected + 1]
+      if (parts.protected.length && bit(parts.protected, i)) {
+        this.marks[i] = 2
+        this.nProtected += 1
+      }
+      if (parts.selected.length && bit(parts.selected, i)) {
+        this.marks[i] = 1
+        this.nChosen += 1
       }
     }
     this.legend.count(this.look.parts.groups, this.marks)
@@ -295,59 +296,6 @@ class PictureMap {
     event.preventDefault()
     event.stopPropagation()
     this.paint()
-  }
-
-  // ---- the picture at the pointer -----------------------------------------------------------
-
-  nearest([px, py], reach, most) {
-    const [x, y] = this.view.toData(px, py)
-    const { groups } = this.look.parts
-    return this.index.near(x, y, reach / this.view.scale, most, i => !this.legend.hidden[groups[i]])
-  }
-
-  pointAt(at) {
-    return this.nearest(at, REACH, 1)[0]
-  }
-
-  hover(at) {
-    const id = at && this.index ? this.pointAt(at) : undefined
-    if (id === this.hovered) return
-    this.hovered = id
-    clearTimeout(this.asking)
-    this.tip.classList.toggle("on", id !== undefined)
-    if (id !== undefined) {
-      this.fillTip(id)
-      this.placeTip(at)
-      if (this.data.header.asks && !this.pictures.places.has(id)) {
-        this.asking = setTimeout(() => this.ask(at, id), DWELL)
-      }
-    }
-    this.paintAbove()
-  }
-
-  /** Ask for the picture and those of its neighbours, which are likely to be looked at next. */
-  ask(at, id) {
-    const missing = this.nearest(at, 6 * REACH, 400).filter(i => !this.pictures.places.has(i))
-    this.askFor([id, ...missing.filter(i => i !== id)].slice(0, ASKED_AT_ONCE))
-  }
-
-  fillTip(id) {
-    const { header, parts } = this.look
-    const here = this.pictures.show(this.tipPicture, id)
-    this.tipPicture.hidden = !here && !this.data.header.asks
-    const lines = [`Picture ${readable(id)}`, header.groupNames[parts.groups[id]]]
-    if (parts.scores) lines.push(`${header.title} ${readable(parts.scores[id])}`)
-    if (this.marks[id]) lines.push(this.marks[id] === 1 ? "to forget" : "protected")
-    this.tipText.replaceChildren(...lines.map(line => element("p", "", {}, [line])))
-  }
-
-  placeTip([px, py]) {
-    const box = this.above.getBoundingClientRect()
-    const { offsetWidth: width, offsetHeight: height } = this.tip
-    const x = box.left + px, y = box.top + py
-    const left = x + 16 + width < innerWidth ? x + 16 : x - 16 - width
-    const top = Math.min(Math.max(8, y - height / 2), innerHeight - height - 8)
-    this.tip.style.transform = `translate(${left}px, ${top}px)`
   }
 }
 

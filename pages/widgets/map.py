@@ -45,6 +45,7 @@ _component = st.components.v2.component(
         "map_overlay.js",
         "map_legend.js",
         "map_pictures.js",
+        "map_hover.js",
         "map.js",
     ),
 )
@@ -108,16 +109,15 @@ def picture_map(
         events: what to call.
     """
     points = _checked(coordinates, groups, group_names, scores)
-    names = _send(key, points, groups, group_names, scores)
+    payloads = _payloads(key, points, groups, group_names, scores)
     state: Any = st.session_state.get(key) or {}
     with st.container(gap=None):
-        for payload_name, payload in names.values():
-            if payload is not None:
-                send_payload(payload_name, payload, key=payload_name.rsplit(":", 1)[0])
+        for payload_name, payload in payloads.values():
+            send_payload(payload_name, payload, key=payload_name.rsplit(":", 1)[0])
         pictures = _send_pictures(key, len(points), state.get("wanted"), sheet_of)
         header = {
-            "points": names["points"][0],
-            "colours": names["colours"][0],
+            "points": payloads["points"][0],
+            "colours": payloads["colours"][0],
             "pictures": pictures,
             "acknowledged": acknowledged(key),
             "highlight": int(highlight) if highlight is not None else None,
@@ -189,7 +189,7 @@ def _checked(
     return points
 
 
-def _send(
+def _payloads(
     key: str,
     points: np.ndarray,
     groups: np.ndarray,

@@ -100,14 +100,14 @@ function paintOrder(look) {
 }
 
 /** The pixels of a disc (or a square) round (0, 0): offsets and how much of each it covers. */
-function stamp(radius, square = false) {
+function stamp(radius, { square = false, strength = 1 } = {}) {
   const offsets = []
   const reach = Math.ceil(radius)
   for (let dy = -reach; dy <= reach; dy++) {
     for (let dx = -reach; dx <= reach; dx++) {
       const distance = square ? Math.max(Math.abs(dx), Math.abs(dy)) : Math.hypot(dx, dy)
       const cover = Math.min(1, Math.max(0, radius + 0.5 - distance))
-      if (cover > 0.05) offsets.push(dx, dy, Math.round(256 * cover))
+      if (cover > 0.05) offsets.push(dx, dy, Math.round(256 * cover * strength))
     }
   }
   return Int16Array.from(offsets)
@@ -148,10 +148,11 @@ class Painter {
     const radius = pointRadius(scene.xy.length / 2, view) * ratio
     const rim = scene.nChosen <= 3000
     const shapes = {
-      point: stamp(radius),
+      // See-through where points are many, so that a crowd is darker than a single one.
+      point: stamp(radius, { strength: pointStrength(scene, view) }),
       chosen: stamp(radius + 0.5 * ratio),
       rim: stamp(radius + 1.6 * ratio),
-      protect: stamp(radius + 1.6 * ratio, true),
+      protect: stamp(radius + 1.6 * ratio, { square: true }),
     }
     this.pass(view, scene, ratio, 0, (px, py, i) => {
       const colour = scene.anyChosen ? scene.theme.grey : scene.colours.subarray(3 * i, 3 * i + 3)
@@ -181,6 +182,11 @@ class Painter {
       if (px > -9 && py > -9 && px < width + 9 && py < height + 9) draw(px, py, i)
     }
   }
+}
+
+function pointStrength({ xy, anyChosen }, view) {
+  if (xy.length < 40000) return 1
+  return Math.min(1, (anyChosen ? 0.35 : 0.7) * Math.sqrt(Math.max(1, view.scale / view.fitted)))
 }
 
 /** Pixels of the screen: small where points are many, larger when one looks closely. */

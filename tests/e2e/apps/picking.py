@@ -30,6 +30,11 @@ def coordinates() -> np.ndarray:
     return pca_coordinates(images.flatten(1).numpy() / np.float32(255))
 
 
+@st.cache_resource
+def brightness_of_all() -> np.ndarray:
+    return pictures().train_images.flatten(1).float().mean(1).numpy() / 255
+
+
 @st.cache_resource(max_entries=8)
 def page_sheet(ids: tuple[int, ...]):
     return picture_sheet(pictures().train_images[list(ids)])
@@ -87,7 +92,7 @@ top = st.columns([1, 1, 1, 1, 1, 1])
 top[0].button("Undo", on_click=undo)
 number = top[1].number_input("Page", 1, value=1)
 size = top[2].slider("Size", 24, 128, 56)
-per_page = top[3].selectbox("Tiles", [200, 1000])
+per_page = top[3].selectbox("Tiles", [200, 1000], bind="query-params", key="tiles")
 basket = top[4].segmented_control("Basket", ["forget", "protect"], default="forget", required=True)
 colour = top[5].selectbox("Colour", ["class", "brightness", "signed"])
 if st.query_params.get("slow"):
@@ -96,7 +101,7 @@ if st.query_params.get("slow"):
 ids = page_of(np.arange(images.n_train), int(number), per_page)
 labels = images.train_labels.numpy()
 predictions = np.where(np.arange(images.n_train) % 9 == 4, (labels + 1) % images.n_classes, labels)
-brightness = images.train_images.flatten(1).float().mean(1).numpy() / 255
+brightness = brightness_of_all()
 left, right = st.columns(2)
 with left:
     gallery(

@@ -22,7 +22,7 @@ def digits_cnn(image_shape: ImageShape) -> tuple[nn.Module, int]:
     training pictures, so that forgetting concerns the weights alone."""
     layers: list[nn.Module] = []
     inputs = image_shape[0]
-    for width, stride in ((16, 1), (32, 2), (64, 2)):
+    for width, stride in ((16, 1), (32, 1), (64, 2)):
         layers += [
             nn.Conv2d(inputs, width, 3, stride=stride, padding=1, bias=False),
             nn.GroupNorm(8, width),

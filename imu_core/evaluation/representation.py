@@ -8,7 +8,6 @@ retrained without it, so read it as a share of the way from retrained to origina
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize
 
 from imu_core.evaluation.accuracy import log_sum_exp
 from imu_core.evaluation.estimate import Estimate, proportion, refused
@@ -75,6 +74,8 @@ def _fit_softmax(x: np.ndarray, y: np.ndarray) -> np.ndarray:
         return penalty - float(log_p[rows, y].mean()), gradient.ravel()
 
     options = {"maxiter": 500, "gtol": 1e-4}
+    from scipy.optimize import minimize
+
     found = minimize(
         objective, np.zeros(shape).ravel(), jac=True, method="L-BFGS-B", options=options
     )

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy import stats
 from torch import Tensor
 
 from imu_core.errors import BadInput
@@ -35,6 +34,9 @@ def agreement(predicted: np.ndarray, measured: np.ndarray) -> Agreement:
     n = len(predicted)
     if n < 3 or np.ptp(predicted) == 0 or np.ptp(measured) == 0:
         return Agreement(None, None, None, n)
+    # Importing scipy.stats takes seconds, and every method imports this package.
+    from scipy import stats
+
     fit = stats.linregress(measured, predicted)
     ranks = stats.spearmanr(predicted, measured).statistic
     return Agreement(float(fit.rvalue), float(ranks), float(fit.slope), n)

@@ -67,10 +67,18 @@ def _load_all() -> None:
         importlib.import_module(f"imu_core.images.{name}")
 
 
-def image_sources() -> list[ImageSource]:
-    """Every named source, in the order they are offered."""
+def _sources() -> dict[str, _Entry]:
+    """Name → source, in the same order whichever module was imported first."""
     _load_all()
-    return [replace(entry.about, available=entry.find()) for entry in _SOURCES.values()]
+    entries = sorted(
+        _SOURCES.items(), key=lambda item: (item[1].about.needs_download, item[1].about.image_shape)
+    )
+    return dict(entries)
+
+
+def image_sources() -> list[ImageSource]:
+    """Every named source, in the order they are offered: what is always there, then by size."""
+    return [replace(entry.about, available=entry.find()) for entry in _sources().values()]
 
 
 def open_image_set(
@@ -88,7 +96,7 @@ def open_image_set(
             raise BadInput(f"“{spec}” names no path; write {name}:PATH.")
         return _PATH_SOURCES[name](rest, progress)
     if name not in _SOURCES:
-        raise UnknownName("image set", name, [*_SOURCES, *(f"{p}:PATH" for p in _PATH_SOURCES)])
+        raise UnknownName("image set", name, [*_sources(), *(f"{p}:PATH" for p in _PATH_SOURCES)])
     part = _count_and_seed(spec, rest) if colon else None
     images = _SOURCES[name].read(download, progress)
     return images if part is None else stratified_subset(images, *part)

@@ -8,13 +8,13 @@ import streamlit as st
 
 from pages.widgets import errors, session
 
+# Title → module with a `draw()`, imported when its room is opened.
 ROOMS = {
     "By class": "pages.forget.rooms.by_class",
     "At random": "pages.forget.rooms.at_random",
     "Table": "pages.forget.rooms.table",
     "Expression": "pages.forget.rooms.expression",
 }
-"""Title → module with a `draw()`; imported when its room is opened."""
 
 st.title("Choose what to forget")
 st.markdown("Pick the training pictures that the model should no longer know, then unlearn them.")

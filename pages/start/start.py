@@ -6,6 +6,7 @@ import streamlit as st
 
 from imu_core.display import metric_title, metric_with_interval
 from pages.widgets import example, explain, routes
+from pages.widgets.words import percent
 
 PICTURE = routes.ROOT / "assets" / "start" / "weights.svg"
 METRICS = (
@@ -86,8 +87,8 @@ def example_table() -> None:
     st.markdown(
         f"{record['method']['title']} forgot {record['forget']['n']:,} pictures of "
         f"{record['image_set']['title']} in {record['steps']:,} steps: the model named "
-        f"{before['forget_accuracy']:.1%} of them rightly before and "
-        f"{after['forget_accuracy']:.1%} after, and lost "
+        f"{percent(before['forget_accuracy'])} of them rightly before and "
+        f"{percent(after['forget_accuracy'])} after, and lost "
         f"{100 * (before['test_accuracy'] - after['test_accuracy']):.1f} points on new pictures of "
         "the other classes."
     )

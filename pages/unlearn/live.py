@@ -11,7 +11,7 @@ st.markdown(
     "Choose a method, start it, and watch what it does to the pictures to be forgotten and to the "
     "rest. A run goes on when you leave this page; its address finds it again."
 )
-left, right = st.columns([2, 5], gap="large")
+left, right = st.columns([3, 7], gap="medium")
 
 
 def draw_page() -> None:

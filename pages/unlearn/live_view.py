@@ -9,6 +9,7 @@ import streamlit as st
 from imu_core.display import number, seconds
 from imu_core.errors import RunError
 from pages.widgets import charts, explain, resources, routes, run_progress
+from pages.widgets.words import percent
 
 if TYPE_CHECKING:
     from imu_core.runs import JobStatus, Run
@@ -204,7 +205,7 @@ def summary(run: Run) -> str:
     def change(name: str) -> str:
         if before.get(name) is None or after.get(name) is None:
             return "not known"
-        return f"{before[name]:.1%} → {after[name]:.1%}"
+        return f"{percent(before[name])} → {percent(after[name])}"
 
     reached = record["stop"]["reached"]
     stopped = "" if reached else f" The stop rule ({record['stop']['sentence']}) was not reached."

@@ -52,9 +52,11 @@ def draw() -> None:
     method = _method()
     rule = _stop_rule(images, ids)
     with st.form("run", border=False):
-        values = method_form.draw(method)
         seed, n_references = _seed_and_references()
-        if st.form_submit_button("Start", type="primary", icon=":material/play_arrow:"):
+        # Start stands above the folded parameters, which it reads.
+        button = st.container()
+        values = method_form.draw(method)
+        if button.form_submit_button("Start", type="primary", icon=":material/play_arrow:"):
             with errors.shown():
                 start(method, values, stop=rule, seed=seed, n_references=n_references)
     _cost(method, images)
@@ -155,9 +157,8 @@ def _stop_rule(images: str, ids: tuple[int, ...]) -> str:
 
 
 def _seed_and_references() -> tuple[int, int]:
-    left, right = st.columns(2)
-    seed = left.number_input("Seed", min_value=0, value=0, key="run:seed", persist_state="session")
-    n_references = right.number_input(
+    seed = st.number_input("Seed", min_value=0, value=0, key="run:seed", persist_state="session")
+    n_references = st.number_input(
         "Retrained models",
         min_value=0,
         max_value=MOST_REFERENCES,

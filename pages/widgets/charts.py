@@ -41,6 +41,7 @@ def accuracy_curves(frame: pd.DataFrame, last_step: int) -> alt.Chart:
 
     named = alt.Scale(domain=list(PARTS), range=list(PARTS.values()))
     dashed = alt.Scale(domain=list(DASHES), range=list(DASHES.values()))
+    legend = alt.Legend(orient="top", symbolType="stroke", symbolSize=300)
     return (
         alt.Chart(frame, height=HEIGHT)
         .mark_line(strokeWidth=2.5, interpolate="linear")
@@ -52,8 +53,8 @@ def accuracy_curves(frame: pd.DataFrame, last_step: int) -> alt.Chart:
                 scale=alt.Scale(domain=[0, 1]),
                 axis=alt.Axis(format="%"),
             ),
-            color=alt.Color("part:N", scale=named, title=None, legend=alt.Legend(orient="top")),
-            strokeDash=alt.StrokeDash("part:N", scale=dashed, title=None, legend=None),
+            color=alt.Color("part:N", scale=named, title=None, legend=legend),
+            strokeDash=alt.StrokeDash("part:N", scale=dashed, title=None, legend=legend),
             tooltip=[
                 alt.Tooltip("part:N", title="Pictures"),
                 alt.Tooltip("step:Q", title="Step"),
@@ -68,6 +69,8 @@ def trade_off(frame: pd.DataFrame) -> alt.LayerChart:
     import altair as alt
 
     percent = alt.Axis(format="%")
+    # A change of a tenth of a point should look like one.
+    lowest = min(0.9, float(frame["retain"].min()) - 0.02) if len(frame) else 0.0
     base = alt.Chart(frame, height=HEIGHT).encode(
         x=alt.X(
             "forget:Q",
@@ -78,7 +81,7 @@ def trade_off(frame: pd.DataFrame) -> alt.LayerChart:
         y=alt.Y(
             "retain:Q",
             title="Retain accuracy",
-            scale=alt.Scale(zero=False, nice=True),
+            scale=alt.Scale(domain=[max(0.0, lowest), 1]),
             axis=percent,
         ),
         order=alt.Order("step:Q"),

@@ -10,6 +10,7 @@ import streamlit as st
 
 from pages.widgets import charts, errors, resources, routes, session, thumbnails
 from pages.widgets.forget_words import class_counts, class_summary, obstacle
+from pages.widgets.words import percent, pictures, sentence
 
 if TYPE_CHECKING:
     from imu_core.forget_set import ForgetSet
@@ -47,7 +48,7 @@ def chosen_set() -> ForgetSet:
 
 
 def _pictures(images: str, ids: tuple[int, ...]) -> None:
-    st.markdown(f"**Forget set: {len(ids):,} {'picture' if len(ids) == 1 else 'pictures'}**")
+    st.markdown(f"**Forget set: {pictures(len(ids))}**")
     if not ids:
         st.caption("Empty. Choose pictures below: a whole class, a random share, or row by row.")
         return
@@ -66,7 +67,7 @@ def _facts(images: str, ids: tuple[int, ...]) -> None:
         st.caption("The counts per class appear here.")
         return
     st.markdown(
-        f"{class_summary(images, ids)}: {len(ids) / opened.n_train:.1%} of the "
+        f"{sentence(class_summary(images, ids))}: {percent(len(ids) / opened.n_train)} of the "
         f"{opened.n_train:,} training pictures."
     )
     st.altair_chart(

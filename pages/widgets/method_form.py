@@ -10,21 +10,20 @@ import streamlit as st
 if TYPE_CHECKING:
     from imu_core.methods.registry import Method
 
-N_FIRST = 3
 WORDS = {"lr": "learning rate"}
 
 
 def draw(method: Method) -> dict[str, Any]:
-    """Draws a field for every parameter, the first few in view, the rest folded; their values.
+    """Draws a folded field for every parameter; their values.
 
     The ranges hold in the browser only: `method.config.from_mapping` checks the values again.
     """
     parameters = method.parameters()
-    values = {item["name"]: _field(method.name, item) for item in parameters[:N_FIRST]}
-    if parameters[N_FIRST:]:
-        with st.expander(f"{len(parameters) - N_FIRST} more parameters", icon=":material/tune:"):
-            values |= {item["name"]: _field(method.name, item) for item in parameters[N_FIRST:]}
-    return values
+    many = "parameter" if len(parameters) == 1 else "parameters"
+    if not parameters:
+        return {}
+    with st.expander(f"{len(parameters)} {many}", icon=":material/tune:"):
+        return {item["name"]: _field(method.name, item) for item in parameters}
 
 
 def _field(method: str, item: dict[str, Any]) -> Any:

@@ -18,14 +18,11 @@ def _columns(checkpoint: str, stamp: int, images: str) -> dict[str, np.ndarray]:
 
     opened, outputs = resources.image_set(images), resources.outputs(checkpoint, images)
     influence = class_influence(checkpoint, images)
-    columns = picture_columns(opened.train_labels.numpy(), outputs.train_logits, influence)
-    for values in columns.values():
-        values.flags.writeable = False
-    return columns
+    return picture_columns(opened.train_labels.numpy(), outputs.train_logits, influence)
 
 
 def columns(checkpoint: str, images: str) -> dict[str, np.ndarray]:
-    """id, label, prediction, confidence, loss and influence, each (n,), read-only."""
+    """id, label, prediction, confidence, loss and influence, each (n,). Shared: never change them."""
     return _columns(checkpoint, resources.stamp(checkpoint), images)
 
 
@@ -48,7 +45,7 @@ def class_influence(checkpoint: str, images: str) -> np.ndarray:
             scores[ids] = imu_scores(
                 torch.from_numpy(outputs.train_features[ids]),
                 torch.from_numpy(outputs.train_logits[ids]),
-                labels[torch.from_numpy(ids.copy())],
+                labels[torch.from_numpy(ids)],
             ).numpy()
     return scores
 

@@ -1,11 +1,10 @@
 """What all visitors share: image sets, models, their outputs, the runs and the job queue.
 
-Loaders are keyed by short texts, never by arrays; what they return is read-only.
+Loaders are keyed by short texts, never by arrays. What they return is shared: never change it.
 """
 
 from __future__ import annotations
 
-from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -162,16 +161,13 @@ def _outputs(path: str, stamp: int, images: str) -> Outputs:
     from imu_core.device import pick_device
     from imu_core.runs.references import original_outputs
 
-    result = original_outputs(
+    return original_outputs(
         run_store(),
         classifier(path, images),
         _digest(path, stamp),
         image_set(images),
         device=pick_device("auto"),
     )
-    for item in fields(result):
-        getattr(result, item.name).flags.writeable = False
-    return result
 
 
 def outputs(path: str, images: str) -> Outputs:
@@ -183,7 +179,4 @@ def outputs(path: str, images: str) -> Outputs:
 def class_members(images: str) -> list[np.ndarray]:
     """The training ids (int64, ascending) of every class."""
     opened = image_set(images)
-    members = [opened.ids_of_class(label).numpy() for label in range(opened.n_classes)]
-    for ids in members:
-        ids.flags.writeable = False
-    return members
+    return [opened.ids_of_class(label).numpy() for label in range(opened.n_classes)]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pages.widgets.charts import thin
+from pages.widgets.words import percent
 
 Event = Mapping[str, Any]
 PARTS = {"Forget": "forget_accuracy", "Retain": "retain_accuracy", "Held-out": "heldout_accuracy"}
@@ -91,8 +92,8 @@ def in_words(progress: RunProgress) -> str:
         if first.get(name) is None or last.get(name) is None:
             return "is not known"
         if last["number"] == first["number"]:
-            return f"is {last[name]:.1%}"
-        return f"is {last[name]:.1%} ({first[name]:.1%} before)"
+            return f"is {percent(last[name])}"
+        return f"is {percent(last[name])} ({percent(first[name])} before)"
 
     return (
         f"After {last['number']:,} steps, accuracy on the pictures to be forgotten "

@@ -8,6 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from pages.widgets import routes, session
+from pages.widgets.words import pictures, sentence
 
 if TYPE_CHECKING:
     from imu_core.runs import JobStatus, Run
@@ -41,14 +42,14 @@ def _forget_set() -> None:
     from pages.widgets.forget_words import class_summary
 
     ids = session.forget_ids()
-    st.markdown(f"**Forget set** · {len(ids):,} {'picture' if len(ids) == 1 else 'pictures'}")
+    st.markdown(f"**Forget set** · {pictures(len(ids))}")
     if ids:
         few = _spread(ids, N_THUMBNAILS)
         st.image(
-            thumbnails.sheet(session.images(), few, columns=N_THUMBNAILS, side=28),
+            thumbnails.sheet(session.images(), few, columns=N_THUMBNAILS, side=26),
             alt=f"{len(few)} of the {len(ids)} pictures to be forgotten",
         )
-        st.caption(class_summary(session.images(), ids))
+        st.caption(sentence(class_summary(session.images(), ids)))
     else:
         st.caption("Nothing chosen yet.")
     with st.container(horizontal=True, vertical_alignment="center"):

@@ -15,14 +15,14 @@ GAP = 2
 
 @st.cache_data(max_entries=256, show_spinner=False)
 def sheet(images: str, ids: tuple[int, ...], *, columns: int, side: int = 40) -> bytes:
-    """A PNG of these training pictures in rows of `columns`, each `side` pixels wide.
+    """A PNG of these training pictures in rows of `columns`, each up to `side` pixels wide.
 
     One picture for all of them: the browser then fetches one file, not hundreds.
     """
     from PIL import Image
 
-    rows = math.ceil(len(ids) / columns)
-    step = side + GAP
+    side = _width(resources.image_set(images).image_shape[2], side)
+    rows, step = math.ceil(len(ids) / columns), side + GAP
     size = (min(columns, len(ids)) * step - GAP, rows * step - GAP)
     # Transparent gaps fit a light and a dark page.
     result = Image.new("RGBA", size, (0, 0, 0, 0))
@@ -35,6 +35,7 @@ def sheet(images: str, ids: tuple[int, ...], *, columns: int, side: int = 40) ->
 @st.cache_data(max_entries=64, show_spinner=False)
 def addresses(images: str, ids: tuple[int, ...], *, side: int = 32) -> list[str]:
     """A `data:` address of every one of these training pictures, for tables."""
+    side = _width(resources.image_set(images).image_shape[2], side)
     return [
         "data:image/png;base64," + base64.b64encode(_png(_fitted(tile, side))).decode()
         for tile in _tiles(images, ids)
@@ -51,12 +52,17 @@ def _tiles(images: str, ids: tuple[int, ...]):
         yield Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array[:, :, :3])
 
 
+def _width(own: int, most: int) -> int:
+    """The width of a tile: a small picture is enlarged by a whole number, a large one made small."""
+    return most - most % own if own <= most else most
+
+
 def _fitted(tile, side: int):
-    """The picture at this width: enlarged by whole pixels, so that nothing is made up."""
+    """The picture at this width; where it is enlarged, each pixel becomes a square."""
     from PIL import Image
 
-    enlarged = tile.width < side
-    return tile.resize((side, side), Image.Resampling.NEAREST if enlarged else Image.Resampling.BOX)
+    way = Image.Resampling.NEAREST if tile.width <= side else Image.Resampling.LANCZOS
+    return tile.resize((side, side), way)
 
 
 def _png(picture) -> bytes:

@@ -29,6 +29,9 @@ def _import_all() -> None:
     try:
         for name in ENGINE:
             importlib.import_module(name)
+        from imu_core.methods.registry import all_methods
+
+        all_methods()
         _engine_is_here.set()
         for name in CHARTS:
             importlib.import_module(name)

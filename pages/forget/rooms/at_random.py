@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.widgets import forget_change, resources, session, thumbnails
+from pages.widgets.words import percent
 
 N_SHOWN = 60
 
@@ -47,7 +48,7 @@ def draw() -> None:
     )
     st.caption(
         f"{len(shown)} of the {len(ids):,} pictures drawn from {n_most:,}: "
-        f"{len(ids) / n_most:.1%}. The same seed draws the same pictures."
+        f"{percent(len(ids) / n_most)}. The same seed draws the same pictures."
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.widgets import forget_change, resources, session, thumbnails
+from pages.widgets.words import percent
 
 N_SHOWN = 60
 
@@ -39,5 +40,5 @@ def draw() -> None:
     )
     st.caption(
         f"{len(shown)} of the {len(ids):,} training pictures of {names}, "
-        f"{len(ids) / opened.n_train:.1%} of all."
+        f"{percent(len(ids) / opened.n_train)} of all."
     )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import streamlit as st
 
 from pages.widgets import errors, forget_change, resources, session, thumbnails
+from pages.widgets.words import percent
 
 N_SHOWN = 60
+LONGEST = 100_000
 
 
 def draw() -> None:
@@ -19,7 +21,6 @@ def draw() -> None:
         key=f"expression:{images}",
         persist_state="session",
         help="The same as `--forget` in the terminal.",
-        max_chars=100_000,
     )
     seed = st.number_input(
         "Seed for random parts", min_value=0, value=0, key="expression:seed", width=180
@@ -39,6 +40,10 @@ def _result(images: str, written: str, seed: int) -> None:
     from imu_core.errors import BadInput
     from imu_core.forget_rules import parse_forget_spec
 
+    if len(written) > LONGEST:
+        raise BadInput(
+            f"The expression is longer than {LONGEST:,} characters; save a file instead."
+        )
     if "file=" in written.replace(" ", ""):
         # A visitor's text must not open files of the server.
         raise BadInput("Files are loaded by “Save or load” above, not by an expression.")
@@ -57,6 +62,6 @@ def _result(images: str, written: str, seed: int) -> None:
             alt=f"The first {len(shown)} pictures of the expression",
         )
         st.caption(
-            f"{len(found.ids):,} pictures, {len(found.ids) / opened.n_train:.1%} of the training "
+            f"{len(found.ids):,} pictures, {percent(len(found.ids) / opened.n_train)} of the training "
             f"set; the first {len(shown)} are shown."
         )

@@ -58,7 +58,7 @@ def _controls(images: str) -> tuple[PictureFilter, str]:
 
     names = resources.image_set(images).class_names
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        by = st.selectbox("Sort", list(SORTS), key="table:sort", persist_state="session", width=240)
+        by = st.selectbox("Sort", list(SORTS), key="table:sort", persist_state="session", width=215)
         chosen = [
             st.multiselect(
                 label,
@@ -67,7 +67,7 @@ def _controls(images: str) -> tuple[PictureFilter, str]:
                 key=f"table:{key}:{images}",
                 persist_state="session",
                 placeholder="any",
-                width=220,
+                width=160,
             )
             for label, key in (("Class", "label"), ("Predicted", "prediction"))
         ]

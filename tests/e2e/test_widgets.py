@@ -318,9 +318,10 @@ def test_point_and_tile_find_each_other(on_screen: MapOnScreen) -> None:
     apart = np.linalg.norm(at[:200, None] - at[None], axis=-1)
     apart[np.arange(200), np.arange(200)] = np.inf
     lonely = int(apart.min(1).argmax())
-    page.mouse.move(*at[lonely])
+    x, y = at[lonely].tolist()
+    page.mouse.move(x, y)
     expect(page.locator(".tip.on")).to_contain_text(f"Picture {lonely}")
-    page.mouse.click(*at[lonely])
+    page.mouse.click(x, y)
     said(page, f"shown {lonely}")
     expect(tile(page, lonely)).to_have_class(re.compile("ringed"))
     expect(tile(page, lonely)).to_be_in_viewport()

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from imu_core.methods.task import Pictures
 from imu_core.networks.classifier import Classifier
+from imu_core.networks.modes import eval_mode
 
 BATCH = 1024
 
@@ -26,12 +27,8 @@ def mean_loss(model: Classifier, part: Pictures) -> float:
 @torch.no_grad()
 def accuracy(model: Classifier, part: Pictures) -> float:
     """Share of these pictures that are named right in eval mode; the model is left as it was."""
-    flags = [(module, module.training) for module in model.modules()]
-    model.eval()
-    right = (logits_of(model, part).argmax(1) == part.labels).double().mean()
-    for module, training in flags:
-        module.training = training
-    return float(right)
+    with eval_mode(model):
+        return float((logits_of(model, part).argmax(1) == part.labels).double().mean())
 
 
 def without_class(logits: Tensor, labels: Tensor) -> Tensor:

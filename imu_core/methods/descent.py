@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from imu_core.methods.registry import MethodConfig, Step, WeightStatistics, parameter
 from imu_core.methods.task import Pictures, Task, n_batches
+from imu_core.optimisers import AdamW, Sgd
 
 
 @dataclass(frozen=True)
@@ -28,13 +30,13 @@ class DescentConfig(MethodConfig):
     )
 
 
-def sgd(task: Task, config: DescentConfig) -> torch.optim.Optimizer:
+def sgd(task: Task, config: DescentConfig) -> Sgd:
     """SGD over the parameters of the model that require a gradient."""
-    return torch.optim.SGD(
-        [p for p in task.model.parameters() if p.requires_grad],
-        lr=config.lr,
+    return Sgd(
+        task.model.parameters(),
         momentum=config.momentum,
         weight_decay=config.weight_decay,
+        nesterov=False,
     )
 
 
@@ -45,10 +47,10 @@ def descend(
     loss_of: Callable[[Tensor], Tensor],
     *,
     note: str = "",
-    optimiser: torch.optim.Optimizer | None = None,
+    optimiser: Sgd | AdamW | None = None,
     cosine: bool = False,
     each_epoch: Callable[[], None] | None = None,
-    update: Callable[[torch.optim.Optimizer], None] | None = None,
+    update: Callable[[Callable[[], None]], None] | None = None,
     weights: WeightStatistics | None = None,
     done: int = 0,
     after: int = 0,
@@ -56,29 +58,30 @@ def descend(
     """Steps of SGD on `loss_of(positions)` over shuffled batches of `part`, `config.epochs` times.
 
     Moves the parameters of the model that require a gradient, or those of `optimiser`. `cosine`
-    lets the learning rate fall to 0 over all steps; `each_epoch` runs before each pass; `update`
-    stands for the optimiser's step where gradients or weights are masked. A method of several
-    phases says how many steps came before (`done`) and will come `after`.
+    lets the learning rate fall to 0 over all steps; `each_epoch` runs before each pass; `update` is
+    handed the optimiser's step where gradients or weights are to be masked around it. A method of
+    several phases says how many steps came before (`done`) and will come `after`.
     """
     optimiser = optimiser or sgd(task, config)
     own = config.epochs * n_batches(len(part), config.batch_size)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, own) if cosine else None
-    number, total = done, done + own + after
+    taken, total = 0, done + own + after
+
+    def move() -> None:
+        share = (1 + math.cos(math.pi * taken / own)) / 2 if cosine else 1.0
+        optimiser.step(config.lr * share)
+
     for _ in range(config.epochs):
         if each_epoch is not None:
             each_epoch()
         for positions in part.batches(config.batch_size, task.generator):
             loss = loss_of(positions)
-            optimiser.zero_grad(set_to_none=True)
             loss.backward()
             if update is None:
-                optimiser.step()
+                move()
             else:
-                update(optimiser)
-            if schedule is not None:
-                schedule.step()
-            number += 1
-            yield Step(number, total, loss.item(), weights, note)
+                update(move)
+            taken += 1
+            yield Step(done + taken, total, loss.item(), weights, note)
 
 
 def endless(part: Pictures, size: int, generator: torch.Generator) -> Iterator[Tensor]:

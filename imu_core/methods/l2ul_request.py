@@ -27,16 +27,14 @@ def weight_importance(task: Task, part: Pictures) -> Moments:
 
     A tensor in which all weights matter alike gets 0, so that it is held as a whole.
     """
-    result: Moments = {}
-    for _, result in moments(  # noqa: B007
+    result = moments(
         task.model,
         part.images,
         part.labels,
-        loss=lambda logits, label: logits.norm(),
+        loss=lambda logits, labels: logits.norm(dim=1),
         moment=torch.abs,
         batch_size=256,
-    ):
-        pass
+    )
     for omega in result.values():
         omega -= omega.min()
         omega /= omega.max().clamp_min(1e-12)
@@ -85,9 +83,8 @@ class Request:
                 if name in held:
                     pull = (held[name] * (p - start[name]).square()).sum()
                     loss = loss + config.importance / 2 * pull
-            optimiser.zero_grad(set_to_none=True)
             loss.backward()
-            optimiser.step()
+            optimiser.step(config.lr)
             yield loss.item(), "unlearning"
 
     def _attack(self) -> Attack:

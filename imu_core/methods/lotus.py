@@ -28,6 +28,7 @@ from imu_core.methods.descent import DescentConfig, descend, join
 from imu_core.methods.heldout import expected_accuracy
 from imu_core.methods.registry import Step, parameter, register
 from imu_core.methods.task import Pictures, Task
+from imu_core.optimisers import AdamW
 
 
 @dataclass(frozen=True)
@@ -71,9 +72,7 @@ def lotus(task: Task, config: LotusConfig) -> Iterator[Step]:
     kept = functional.one_hot(logits_of(task.original, retain).argmax(1), n_classes).float()
     targets = torch.cat([torch.zeros_like(before), kept])
     parameters = task.trainable("all", config.batch_norm)
-    optimiser = torch.optim.AdamW(
-        parameters, lr=config.lr, betas=(config.momentum, 0.999), weight_decay=config.weight_decay
-    )
+    optimiser = AdamW(parameters, momentum=config.momentum, weight_decay=config.weight_decay)
 
     def smooth() -> None:
         tau = torch.tensor(config.alpha * (accuracy(task.model, forget) - unseen)).exp()

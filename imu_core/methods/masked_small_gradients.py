@@ -14,7 +14,7 @@ rate of the kept weights are our reading.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -81,12 +81,12 @@ def masked_small_gradients(task: Task, config: MaskedSmallGradientsConfig) -> It
     task.trainable("all", config.batch_norm)
     weights, retain = weight_matrices(task.model.body), task.retain
 
-    def update(optimiser: torch.optim.Optimizer) -> None:
+    def update(step: Callable[[], None]) -> None:
         for name, mask in masks.items():
             gradient = weights[name].grad
             if gradient is not None:
                 gradient.mul_(torch.where(mask, 1.0, config.kept_rate))
-        optimiser.step()
+        step()
 
     def loss_of(rows: Tensor) -> Tensor:
         return functional.cross_entropy(task.model(retain.images[rows]), retain.labels[rows])

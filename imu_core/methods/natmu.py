@@ -28,6 +28,7 @@ from imu_core.methods.answers import logits_of, without_class
 from imu_core.methods.descent import DescentConfig, descend, join
 from imu_core.methods.registry import Step, parameter, register
 from imu_core.methods.task import Pictures, Task
+from imu_core.optimisers import AdamW
 
 N_BLENDS, MOST_OF_CLASS = 4, 0.98
 
@@ -91,9 +92,7 @@ def blends(task: Task, delta: float) -> Pictures:
 def natmu(task: Task, config: NatmuConfig) -> Iterator[Step]:
     both = join(task.retain, blends(task, config.delta))
     parameters = task.trainable("all", config.batch_norm)
-    optimiser = torch.optim.AdamW(
-        parameters, lr=config.lr, betas=(config.momentum, 0.999), weight_decay=config.weight_decay
-    )
+    optimiser = AdamW(parameters, momentum=config.momentum, weight_decay=config.weight_decay)
 
     def loss_of(rows: Tensor) -> Tensor:
         return functional.cross_entropy(task.model(both.images[rows]), both.labels[rows])

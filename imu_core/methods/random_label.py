@@ -17,7 +17,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -38,7 +37,7 @@ class RandomLabelConfig(DescentConfig):
 def train_on_random_labels(
     task: Task,
     config: RandomLabelConfig,
-    update: Callable[[torch.optim.Optimizer], None] | None = None,
+    update: Callable[[Callable[[], None]], None] | None = None,
 ) -> Iterator[Step]:
     """Steps over F ∪ R with wrong labels for F; `update` may mask what moves (SalUn)."""
     task.trainable("all", config.batch_norm)

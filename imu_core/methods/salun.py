@@ -13,7 +13,7 @@ Differs from public code:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -81,8 +81,8 @@ def salun(task: Task, config: SalunConfig) -> Iterator[Step]:
     masks = largest(gradients, config.ratio)
     start = [p.detach().clone() for p in parameters]
 
-    def update(optimiser: torch.optim.Optimizer) -> None:
-        optimiser.step()
+    def update(step: Callable[[], None]) -> None:
+        step()
         with torch.no_grad():
             for p, mask, before in zip(parameters, masks, start, strict=True):
                 p.copy_(torch.where(mask, p, before))

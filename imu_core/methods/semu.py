@@ -18,7 +18,7 @@ Differs from public code:
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -30,6 +30,7 @@ from imu_core.methods.labels import random_wrong
 from imu_core.methods.layers import weight_matrices
 from imu_core.methods.registry import Step, parameter, register
 from imu_core.methods.task import Task
+from imu_core.optimisers import Sgd
 
 BATCH = 1024
 
@@ -100,11 +101,11 @@ def semu(task: Task, config: SemuConfig) -> Iterator[Step]:
         if config.project:
             g = g - (g * w).sum() / w.square().sum().clamp_min(1e-12) * w
         opened.append(Directions(weights[name], g, config.energy))
-    optimiser = torch.optim.SGD(
+    optimiser = Sgd(
         [d.core for d in opened],
-        lr=config.lr,
         momentum=config.momentum,
         weight_decay=config.weight_decay,
+        nesterov=False,
     )
     forget, labels = task.forget, task.forget.labels
 
@@ -112,10 +113,10 @@ def semu(task: Task, config: SemuConfig) -> Iterator[Step]:
         nonlocal labels
         labels = random_wrong(forget.labels, task.model.n_classes, task.generator)
 
-    def update(optimiser: torch.optim.Optimizer) -> None:
+    def update(step: Callable[[], None]) -> None:
         for directions in opened:
             directions.pull()
-        optimiser.step()
+        step()
         for directions in opened:
             directions.push()
         task.model.zero_grad(set_to_none=True)

@@ -23,11 +23,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from imu_core.errors import BadInput
 from imu_core.methods.answers import mean_loss
-from imu_core.methods.fisher import Moments, moments
+from imu_core.methods.fisher import Moments, diagonal_fisher
 from imu_core.methods.registry import MethodConfig, Step, parameter, register
 from imu_core.methods.task import Task
 
@@ -79,20 +78,11 @@ def dampen(
 )
 def ssd(task: Task, config: SsdConfig) -> Iterator[Step]:
     of_all: dict[str, Tensor] = task.fisher
-    forget, of_forget = task.forget, {}
+    forget = task.forget
     named = dict(task.model.named_parameters())
     if set(of_all) != set(named):
         raise BadInput("The stored Fisher is of another network; compute it for this one.")
-    seen = moments(
-        task.original,
-        forget.images,
-        forget.labels,
-        loss=functional.cross_entropy,
-        moment=torch.square,
-        batch_size=config.batch_size,
-    )
-    for _, of_forget in seen:  # noqa: B007
-        pass
+    of_forget = diagonal_fisher(task.original, forget.images, forget.labels, config.batch_size)
     selected, total = dampen(named, of_forget, of_all, config)
     if not selected:
         raise BadInput(

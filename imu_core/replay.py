@@ -5,6 +5,9 @@ from __future__ import annotations
 import shlex
 from contextlib import suppress
 
+import torch
+from torch import Tensor
+
 from imu_core.errors import ImuError
 from imu_core.forget_rules import parse_forget_spec
 from imu_core.images import ImageSet
@@ -15,7 +18,7 @@ def replay_command(run: Run, image_set: ImageSet | None = None) -> str:
     """The `imu unlearn` line that does this run again."""
     spec = run.record["spec"]
     words = ["imu", "unlearn", "--images", spec["image_set"], "--checkpoint", spec["checkpoint"]]
-    words += ["--forget", _forget_words(run, image_set), "--method", spec["method"]]
+    words += ["--forget", forget_spec(run.forget_ids, image_set), "--method", spec["method"]]
     for name, value in spec["parameters"].items():
         words += ["--set", f"{name}={value}"]
     if spec["stop"]:
@@ -26,12 +29,22 @@ def replay_command(run: Run, image_set: ImageSet | None = None) -> str:
     return shlex.join(words)
 
 
-def _forget_words(run: Run, image_set: ImageSet | None) -> str:
-    """The SPEC that gives these ids: the one they came from where it still does, else the ids."""
-    ids, history = run.record["spec"]["forget_ids"], run.record["forget"]["history"]
-    if image_set is not None and len(history) == 1:
-        # The history may be no SPEC at all, or a rule that needs the model.
-        with suppress(ImuError):
-            if list(parse_forget_spec(history[0], image_set).ids) == list(ids):
-                return history[0]
-    return "ids=" + ",".join(map(str, ids))
+def forget_spec(ids: Tensor, image_set: ImageSet | None = None) -> str:
+    """The SPEC of exactly these ids (int64, ascending); whole classes are named as such."""
+    plain = "ids=" + ",".join(map(str, ids.tolist()))
+    if image_set is None:
+        return plain
+    labels = image_set.train_labels
+    counts = torch.bincount(labels[ids], minlength=image_set.n_classes)
+    sizes = torch.bincount(labels, minlength=image_set.n_classes)
+    whole = (counts == sizes) & (sizes > 0)
+    terms = [f"class={image_set.class_names[label]}" for label in whole.nonzero().flatten()]
+    rest = ids[~whole[labels[ids]]]
+    if len(rest):
+        terms.append("ids=" + ",".join(map(str, rest.tolist())))
+    spec = "+".join(terms)
+    # A class may have a name that reads as something else.
+    with suppress(ImuError):
+        if torch.equal(parse_forget_spec(spec, image_set).ids_tensor(), ids):
+            return spec
+    return plain

@@ -13,7 +13,7 @@ from imu_core import display
 from imu_core.errors import RunError
 from imu_core.report import findings, write_report
 from imu_core.runs import Run, RunStore
-from imu_core.terminal.console import Progress, print_json, print_table
+from imu_core.terminal.console import Progress, print_entries, print_json, print_table
 from imu_core.terminal.store import find_run, runs_folder
 
 
@@ -30,6 +30,8 @@ def compare(arguments: argparse.Namespace) -> int:
         print_json([_comparison(run) for run in runs])
     else:
         print_table(*runs_table(runs))
+        print()
+        print_entries([(_heading(run), f"{run.id}  {run.path}") for run in runs])
     return 0
 
 
@@ -71,8 +73,7 @@ def runs_table(runs: Sequence[Run]) -> tuple[list[str], list[list[str]]]:
         if index == 0 or not same:
             headings.append("original")
             columns.append((metrics["before"], ""))
-        spec = run.record["spec"]
-        headings.append(f"{spec['method']} s{spec['seed']}")
+        headings.append(_heading(run))
         columns.append((metrics["after"], run.id))
     retrained = measured[0]["retrained"] if same else []
     floor = measured[0].get("floor", {})
@@ -103,26 +104,38 @@ def mean_and_floor(
 
 
 def print_verdict(run: Run) -> None:
-    """Print what was reached and what was not, in plain words."""
-    print()
+    """Print where a run is kept, what it reached and what not, in plain words."""
+    print(f"\n{_heading(run)}: run {run.id} in {run.path.parent}")
     for finding in findings(run):
         line = f"{finding.level}: {finding.title}. {finding.sentence}"
         print(textwrap.fill(line, 100, subsequent_indent="  "))
 
 
 def _work_rows(runs: Sequence[Run], is_run: Sequence[bool], retrained: bool) -> list[list[str]]:
-    """Rows with steps, seconds and ids, blank under the models that are no run."""
+    """Rows with steps, seconds and the stop rule, blank under the models that are no run."""
     cells = {
         "Steps": [f"{run.record['steps']:,}" for run in runs],
         "Seconds of the method": [display.seconds(run.record["seconds"]["method"]) for run in runs],
-        "Run": [run.id for run in runs],
     }
+    if any(run.record["stop"]["rule"] for run in runs):
+        cells["Stop rule"] = [_stop(run.record["stop"]) for run in runs]
     rows = []
     for title, texts in cells.items():
         left = iter(texts)
         row = [title] + [next(left) if yes else "" for yes in is_run]
         rows.append(row + ([""] if retrained else []))
     return rows
+
+
+def _heading(run: Run) -> str:
+    spec = run.record["spec"]
+    return f"{spec['method']} s{spec['seed']}"
+
+
+def _stop(stop: Mapping[str, Any]) -> str:
+    if not stop["rule"]:
+        return ""
+    return "reached" if stop["reached"] else "not reached"
 
 
 def _finished(run: Run) -> Run:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from imu_core import display
 from imu_core.device import pick_device
 from imu_core.errors import BadInput
 from imu_core.evaluation.outputs import Outputs, compute_outputs
 from imu_core.forget_rules import parse_forget_spec
-from imu_core.forget_set import ForgetSet
 from imu_core.images import ImageSet
 from imu_core.methods.registry import get_method
 from imu_core.networks import load_checkpoint
-from imu_core.runs import Run, RunSpec, RunStore, execute_run, parse_stop
+from imu_core.runs import Run, RunSpec, RunStore, execute_run
 from imu_core.terminal.comparing import print_verdict, runs_table
 from imu_core.terminal.console import Progress, print_json, print_table
 from imu_core.terminal.store import runs_folder
@@ -29,14 +31,24 @@ def unlearn(arguments: argparse.Namespace) -> int:
     """Run a method on a forget set and print what it did, as a table or as JSON."""
     # All that can be wrong in the call is found before the first slow thing.
     method = get_method(arguments.method)
-    config = method.config.from_mapping(parse_assignments(arguments.set)).to_dict()
+    draft = RunSpec(
+        image_set=arguments.images,
+        checkpoint="",
+        forget_ids=(),
+        forget_history=(),
+        method=method.name,
+        parameters=method.config.from_mapping(parse_assignments(arguments.set)).to_dict(),
+        stop=arguments.stop,
+        retrain=arguments.retrain,
+        device=arguments.device,
+    )
     seeds = parse_seeds(arguments.seeds)
-    parse_stop(arguments.stop)
     device = pick_device(arguments.device)
     with Progress() as progress, interrupt_asked() as should_stop:
         image_set = opened_images(arguments, progress)
-        specs = _specs(arguments, image_set, config, seeds, device, progress)
+        draft = _filled(draft, arguments, image_set, device, progress)
         store = RunStore(runs_folder(arguments))
+        specs = [dataclasses.replace(draft, seed=seed) for seed in seeds]
         runs = [_execute(spec, store, image_set, progress, should_stop) for spec in specs]
     if arguments.json:
         print_json(runs_object(runs))
@@ -44,7 +56,6 @@ def unlearn(arguments: argparse.Namespace) -> int:
     print_table(*runs_table(runs))
     for run in runs:
         print_verdict(run)
-        print(f"\nRun {run.id}: {run.path}")
     return 0
 
 
@@ -100,7 +111,7 @@ def parse_seeds(text: str) -> list[int]:
 
 
 @contextmanager
-def interrupt_asked() -> Iterator[Callable[[], bool]]:
+def interrupt_asked() -> Generator[Callable[[], bool]]:
     """Inside, the first Ctrl-C only makes the yielded function true; the next one interrupts.
 
     So a run ends between two steps and is kept as cancelled.
@@ -123,15 +134,14 @@ def interrupt_asked() -> Iterator[Callable[[], bool]]:
         signal.signal(signal.SIGINT, before)
 
 
-def _specs(
+def _filled(
+    draft: RunSpec,
     arguments: argparse.Namespace,
     image_set: ImageSet,
-    config: Mapping[str, Any],
-    seeds: Sequence[int],
-    device: Any,
+    device: torch.device,
     progress: Progress,
-) -> list[RunSpec]:
-    """One run for each seed, on the same original and forget set."""
+) -> RunSpec:
+    """The draft with its original and its forget set, which all seeds share."""
     drawn: list[Outputs] = []
 
     def outputs() -> Outputs:
@@ -142,26 +152,16 @@ def _specs(
             drawn.append(compute_outputs(classifier, image_set, device=device, progress=progress))
         return drawn[0]
 
-    forget: ForgetSet = parse_forget_spec(arguments.forget, image_set, outputs=outputs)
+    forget = parse_forget_spec(arguments.forget, image_set, outputs=outputs)
     forget.check_usable(image_set)
-    if arguments.checkpoint:
-        load_checkpoint(arguments.checkpoint, image_set=image_set)
     checkpoint = original_checkpoint(arguments, image_set, device, progress)
-    return [
-        RunSpec(
-            image_set=image_set.name,
-            checkpoint=_short(checkpoint),
-            forget_ids=forget.ids,
-            forget_history=forget.history,
-            method=arguments.method,
-            parameters=dict(config),
-            seed=seed,
-            stop=arguments.stop,
-            retrain=arguments.retrain,
-            device=arguments.device,
-        )
-        for seed in seeds
-    ]
+    return dataclasses.replace(
+        draft,
+        image_set=image_set.name,
+        checkpoint=_short(checkpoint),
+        forget_ids=forget.ids,
+        forget_history=forget.history,
+    )
 
 
 def _short(path: Path) -> str:

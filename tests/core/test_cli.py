@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import io
 import json
 import os
 import pickle
 import re
+import shlex
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,6 +25,11 @@ from safetensors.torch import load_file, safe_open, save_file
 
 from imu_core.cli import build_parser, main
 from imu_core.display import metric_with_interval, number, seconds
+from imu_core.forget_rules import parse_forget_spec
+from imu_core.images import open_image_set
+from imu_core.replay import forget_spec, replay_command
+from imu_core.report import report_html
+from imu_core.runs import RunStore
 from imu_core.terminal import serving
 from imu_core.terminal.console import Progress, print_table
 from imu_core.terminal.unlearning import parse_seeds
@@ -55,6 +63,7 @@ def finished(checkpoint: Path, runs: Path) -> dict:
     """What `imu unlearn --json` printed for two seeds and two references, from a process."""
     line = ["unlearn", "--images", "digits", "--checkpoint", str(checkpoint), "--device", "cpu"]
     line += ["--forget", "class=3", "--method", "imu", "--stop", "forget<=0.01"]
+    line += ["--set", "lr=0.1", "--set", "epochs=200"]
     line += ["--seeds", "0,1", "--retrain", "2", "--runs", str(runs), "--json"]
     done = process(*line)
     assert done.returncode == 0, done.stderr
@@ -82,7 +91,7 @@ def refused(capsys: pytest.CaptureFixture[str], *argv: str) -> str:
     assert "Traceback" not in err
     assert len(lines) == 1, err
     assert err.splitlines()[-1] == lines[0]
-    assert lines[0].endswith(".")
+    assert lines[0].endswith((".", "?"))
     return lines[0]
 
 
@@ -356,14 +365,28 @@ def test_the_evidence_file_stands_alone(
         assert part in text
 
 
+def test_a_set_of_ids_is_written_as_classes_where_it_is_one() -> None:
+    digits = open_image_set("digits")
+    threes, fives = digits.ids_of_class(3), digits.ids_of_class(5)
+    assert forget_spec(threes, digits) == "class=3"
+    some = torch.cat([threes, fives[:2]]).sort().values
+    written = forget_spec(some, digits)
+    assert written == f"class=3+ids={fives[0]},{fives[1]}"
+    assert parse_forget_spec(written, digits).ids == tuple(some.tolist())
+    assert forget_spec(threes[1:3]) == f"ids={threes[1]},{threes[2]}"
+    # Names that swap numbers: the class called 3 must be the one that is named.
+    names = ("0", "1", "2", "5", "4", "3", "6", "7", "8", "9")
+    swapped = dataclasses.replace(digits, class_names=names)
+    assert forget_spec(threes, swapped) == "class=5"
+    assert parse_forget_spec("class=5", swapped).ids == tuple(threes.tolist())
+    # A name that reads as two terms cannot be used.
+    odd = dataclasses.replace(digits, class_names=(*names[:3], "3+ids=1", *names[4:]))
+    assert forget_spec(threes, odd).startswith("ids=")
+
+
 def test_the_replay_command_gives_the_same_numbers(
     finished: dict, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import shlex
-
-    from imu_core.report import replay_command
-    from imu_core.runs import RunStore
-
     first = finished["runs"][0]
     line = shlex.split(replay_command(RunStore(runs).open(first["run"])))
     assert line[0] == "imu"
@@ -378,11 +401,6 @@ def test_the_replay_command_gives_the_same_numbers(
 
 
 def test_names_in_the_evidence_file_are_escaped(finished: dict, runs: Path, tmp_path: Path) -> None:
-    import shutil
-
-    from imu_core.report import report_html
-    from imu_core.runs import RunStore
-
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy)
     run = finished["runs"][0]["run"]
@@ -405,19 +423,20 @@ def test_unlearn_prints_a_table_and_a_verdict(
     out, err = capsys.readouterr()
     assert "Retain accuracy" in out
     assert "No retrained model" in out
-    assert re.search(r"^Run \S+: ", out, re.MULTILINE)
+    assert re.search(rf"^imu s0: run \S+ in {re.escape(str(tmp_path))}$", out, re.MULTILINE)
+    assert re.search(r"^Stop rule +reached$", out, re.MULTILINE)
     assert "steps in" in err
 
 
 def test_an_original_is_trained_once_and_kept(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    line = ["influence", "--images", "digits", "--network", "small-cnn", "--forget", "ids=1,2,3"]
+    monkeypatch.setattr("imu_core.terminal.training.bundled_checkpoint", lambda name: None)
+    line = ["influence", "--images", "digits", "--network", "digits-cnn", "--forget", "ids=1,2,3"]
     line += ["--runs", str(tmp_path), "--device", "cpu", "--json"]
-    (tmp_path / "originals").mkdir()
     assert main(line) == 0
     first = capsys.readouterr()
-    assert "Training small-cnn" in first.err
+    assert "Training digits-cnn" in first.err
     (kept,) = (tmp_path / "originals").glob("*.safetensors")
     before = kept.stat().st_mtime_ns
     assert main(line) == 0

@@ -24,7 +24,9 @@ class AscentConfig(MethodConfig):
     """What every ascent on the forget set has to be told."""
 
     lr: float = parameter(0.01, "Learning rate of the ascent.", low=1e-8, high=100)
-    epochs: int = parameter(10, "Passes over the forget pictures in use.", low=1, high=10_000)
+    epochs: int = parameter(
+        200, "At most so many passes over the forget pictures in use.", low=1, high=10_000
+    )
     batch_size: int = parameter(256, "Pictures in one update.", low=1, high=65_536)
     momentum: float = parameter(0.9, "Momentum of the optimiser (SGD).", low=0, high=0.999)
     weight_decay: float = parameter(

@@ -37,7 +37,7 @@ class ImuConfig(AscentConfig):
 
     damping: float = parameter(0.01, "Damping of the diagonal Fisher.", low=0, high=1e6)
     damping_mode: str = parameter(
-        "absolute",
+        "relative",
         "absolute adds the damping itself, relative adds it times the mean of the Fisher.",
         choices=("absolute", "relative"),
     )

@@ -1,4 +1,4 @@
-"""Sweep of IMU's parameters, each class forgotten in turn; its table is why the defaults are what they are.
+"""Sweep of IMU's parameters, each class forgotten in turn: why the defaults are what they are.
 
     python benchmarks/imu_defaults.py [--images digits fashion-mnist:10000] [--seeds 3]
 
@@ -15,7 +15,6 @@ import argparse
 import itertools
 import json
 import time
-from collections import defaultdict
 from pathlib import Path
 from typing import Any
 

@@ -51,8 +51,12 @@ def confusion_figure(
             row=1,
             col=column,
         )
-    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False)
-    figure.update_xaxes(showgrid=False, zeroline=False, tickangle=-45 if len(names[0]) > 2 else 0)
+    figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, type="category")
+    figure.update_xaxes(
+        showgrid=False, zeroline=False, type="category", tickangle=-45 if len(names[0]) > 2 else 0
+    )
+    figure.update_xaxes(showline=True, mirror=True, linecolor=palette.ORIGINAL, dtick=1)
+    figure.update_yaxes(showline=True, mirror=True, linecolor=palette.ORIGINAL, dtick=1)
     figure.update_yaxes(title_text="true class", col=1)
     figure.update_layout(height=460 if not difference else 420, margin=palette.MARGIN)
     return figure
@@ -80,8 +84,10 @@ def roc_figure(attacks: Mapping[str, Membership]) -> go.Figure:
         name="chance",
         line={"color": palette.ORIGINAL, "width": 1},
     )
-    left = -3 if n >= 1000 else -2 if n >= 100 else -1.5
-    axis = {"type": "log", "range": [left, 0.02], "tickformat": ".1%", "showgrid": True}
+    # Left of one false alarm there is nothing to see.
+    left = max(np.log10(least), -np.log10(n) - 0.1)
+    ticks = [0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1]
+    axis = {"type": "log", "range": [left, 0.02], "tickvals": ticks, "tickformat": "~%"}
     figure.update_xaxes(title_text="false alarms: held-out pictures taken for members", **axis)
     figure.update_yaxes(title_text="forget pictures found", **axis)
     figure.update_layout(height=420, margin=palette.MARGIN, legend=palette.LEGEND)
@@ -230,6 +236,7 @@ def class_figure(
             marker=palette.marker(name),
             hovertemplate=f"{name}<br>%{{x}}: %{{y:.1%}}<extra></extra>",
         )
-    figure.update_yaxes(title_text="test accuracy", tickformat=".0%", rangemode="tozero")
+    figure.update_xaxes(type="category")
+    figure.update_yaxes(title_text="test accuracy", tickformat=".0%", range=[0, 1.05])
     figure.update_layout(height=320, margin=palette.MARGIN, legend=palette.LEGEND)
     return figure

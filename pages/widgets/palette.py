@@ -12,8 +12,8 @@ SEQUENTIAL = [[0.0, "rgba(0,114,178,0)"], [1.0, "rgba(0,114,178,0.85)"]]
 SIGNED = [[0.0, "rgba(0,114,178,0.9)"], [0.5, "rgba(128,128,128,0)"], [1.0, "rgba(213,94,0,0.9)"]]
 """Zero is see-through, so that the scales sit on a light and on a dark page alike."""
 
-MARGIN = {"l": 10, "r": 10, "t": 40, "b": 10}
-LEGEND = {"orientation": "h", "y": 1.08, "yanchor": "bottom", "x": 1, "xanchor": "right"}
+MARGIN = {"l": 10, "r": 10, "t": 60, "b": 10}
+LEGEND = {"orientation": "h", "yref": "container", "y": 1, "yanchor": "top", "x": 0}
 
 WIDTHS = {"original": 2, "unlearned": 3, "retrained": 1.5}
 SYMBOLS = {"original": "circle-open", "unlearned": "diamond", "retrained": "square-open"}

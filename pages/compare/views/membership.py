@@ -13,19 +13,16 @@ from pages.widgets.comparison import Comparison
 
 def draw(comparison: Comparison) -> None:
     attacks = comparison.memberships
-    left, right = st.columns([3, 2])
-    with left:
-        st.plotly_chart(
-            compare_figures.roc_figure(attacks),
-            key="membership-roc",
-            alt="ROC of the membership attack on every model, logarithmic axes",
-        )
-    with right:
-        st.table(
-            [_row(name, attack) for name, attack in attacks.items()],
-            alt="Area under the curve and found share of every model",
-        )
+    st.plotly_chart(
+        compare_figures.roc_figure(attacks),
+        key="membership-roc",
+        alt="ROC of the membership attack on every model, logarithmic axes",
+    )
     st.markdown(_sentence(attacks))
+    st.table(
+        [_row(name, attack) for name, attack in attacks.items()],
+        alt="Area under the curve and found share of every model",
+    )
     st.plotly_chart(
         compare_figures.phi_figure(
             {name: _statistics(comparison, one) for name, one in comparison.models.items()}

@@ -36,9 +36,9 @@ def _verdict(comparison: Comparison) -> None:
     st.subheader("Verdict")
     for finding in findings(comparison.run):
         icon, colour = SYMBOLS[finding.level]
-        with st.container(border=True, horizontal=True, vertical_alignment="center"):
-            st.badge(finding.level, icon=icon, color=colour, width=130)
-            st.markdown(f"**{finding.title}** — {finding.sentence}")
+        level, sentence = st.columns([1, 7], vertical_alignment="top")
+        level.badge(finding.level, icon=icon, color=colour)
+        sentence.markdown(f"**{finding.title}.** {finding.sentence}")
 
 
 def _table(comparison: Comparison) -> None:

@@ -23,7 +23,7 @@ import torch
 from imu_core.errors import BadInput, Cancelled, RunError
 from imu_core.evaluation.outputs import Outputs, compute_outputs, load_outputs, save_outputs
 from imu_core.images.image_set import ImageSet
-from imu_core.influence.memorisation import Memorisation, memorisation, random_halves
+from imu_core.influence.subsets import Memorisation, memorisation, random_halves
 from imu_core.networks.checkpoint import load_checkpoint, save_checkpoint
 from imu_core.networks.checkpoint_header import CheckpointHeader, describe
 from imu_core.networks.classifier import Classifier
@@ -91,8 +91,8 @@ def train_ensemble(
     Raises `Cancelled` between two steps; what is whole by then stays and is not trained again.
     """
     folder = Path(folder)
-    _claim(folder, header, image_set, part, seed)
     included = _included(image_set.n_train, n_models, part, seed)
+    _claim(folder, header, image_set, part, seed)
     for number in range(n_models):
         if outputs_path(folder, number).is_file():
             continue
@@ -175,6 +175,8 @@ def _train_member(
 
 
 def _included(n: int, n_models: int, part: str, seed: int) -> np.ndarray:
+    if part not in PARTS:
+        raise BadInput(f"An ensemble is trained on “halves” or on “all”, not on “{part}”.")
     if part == "halves":
         return random_halves(n, n_models, seed)
     if n_models < 1:
@@ -186,8 +188,6 @@ def _claim(
     folder: Path, header: CheckpointHeader, image_set: ImageSet, part: str, seed: int
 ) -> None:
     """Write what the models have in common, or check that the folder says the same."""
-    if part not in PARTS:
-        raise BadInput(f"An ensemble is trained on “halves” or on “all”, not on “{part}”.")
     record = {
         "fingerprint": image_set.fingerprint,
         "network": header.network,

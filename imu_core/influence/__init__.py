@@ -1,13 +1,12 @@
 """Influence at the classifier head: gradients, curvature, scores and predicted effects.
 
-    problem = refit(head_problem(classifier, features, labels)).problem
-    curvature = curvature_of(problem)                      # factorised once
-    scores = Influence(problem, curvature).on_each(test_features, test_labels)
-    removal = predict_removal(problem, forget_ids, "newton", curvature=curvature)
-    bars = effect(removal, test_features, test_labels)
+problem = refit(head_problem(classifier, features, labels)).problem
+curvature = curvature_of(problem)                      # factorised once
+scores = Influence(problem, curvature).on_each(test_features, test_labels)
+removal = predict_removal(problem, forget_ids, "newton", curvature=curvature)
+bars = effect(removal, test_features, test_labels)
 """
 
-from imu_core.influence.agreement import Agreement, AveragedScores, agreement, average_scores
 from imu_core.influence.curvature import (
     Cholesky,
     ConjugateGradients,
@@ -16,21 +15,22 @@ from imu_core.influence.curvature import (
     curvature_of,
     explicit_hessian,
 )
-from imu_core.influence.head_problem import DEFAULT_DAMPING, HeadProblem, head_problem
-from imu_core.influence.memorisation import (
-    Memorisation,
-    memorisation,
-    random_halves,
-    subset_influence,
-)
+from imu_core.influence.measured import Agreement, AveragedScores, agreement, average_scores
+from imu_core.influence.newton import Refit, refit
+from imu_core.influence.problem import DEFAULT_DAMPING, HeadProblem, head_problem
 from imu_core.influence.quantities import QUANTITIES, quantity_gradients, quantity_values
-from imu_core.influence.refit import Refit, refit
 from imu_core.influence.removal import FROZEN, KINDS, Effect, Removal, effect, predict_removal
 from imu_core.influence.scores import (
     Influence,
     feature_similarity,
     gradient_products,
     representer_values,
+)
+from imu_core.influence.subsets import (
+    Memorisation,
+    memorisation,
+    random_halves,
+    subset_influence,
 )
 
 __all__ = [

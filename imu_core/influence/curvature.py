@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from imu_core.errors import BadInput
-from imu_core.influence.head_problem import CHUNK_BYTES, HeadProblem
+from imu_core.influence.problem import CHUNK_BYTES, HeadProblem
 
 MAX_EXPLICIT = 20_000
 """Most weights K · D for which the Hessian is formed (3.2 GB in float64)."""

@@ -13,11 +13,11 @@ import numpy as np
 from torch import Tensor
 
 from imu_core.errors import BadInput, UnknownName
+from imu_core.influence.checks import checked_ids
 from imu_core.influence.curvature import Curvature, curvature_of
-from imu_core.influence.head_checks import checked_ids
-from imu_core.influence.head_problem import HeadProblem
+from imu_core.influence.newton import newton_step, probability_shift, refit
+from imu_core.influence.problem import HeadProblem
 from imu_core.influence.quantities import quantity_values
-from imu_core.influence.refit import newton_step, probability_shift, refit
 from imu_core.influence.scores import Influence
 
 FROZEN = "effect on the classifier head, features frozen"

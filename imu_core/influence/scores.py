@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from imu_core.errors import BadInput
+from imu_core.influence.checks import checked_ids
 from imu_core.influence.curvature import (
     MAX_EXPLICIT,
     Cholesky,
@@ -20,8 +21,7 @@ from imu_core.influence.curvature import (
     Kronecker,
     curvature_of,
 )
-from imu_core.influence.head_checks import checked_ids
-from imu_core.influence.head_problem import CHUNK_BYTES, Chunk, HeadProblem
+from imu_core.influence.problem import CHUNK_BYTES, Chunk, HeadProblem
 from imu_core.influence.quantities import quantity_gradients
 
 

@@ -14,7 +14,7 @@ from imu_core.influence.curvature import (
     preconditioner,
     require_damping,
 )
-from imu_core.influence.head_problem import HeadProblem
+from imu_core.influence.problem import HeadProblem
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ which is also the Gauss–Newton and the Fisher matrix, is mean (diag p − pp�
 
 Memory for 1.28 million pictures, d = 2,048, K = 1,000: θ has 2.05 million numbers (16 MB in
 float64), conjugate gradients hold six such arrays (98 MB) a right-hand side. Features are 10.5 GB
-as float32 (5.2 GB as float16) and stay where they are, on disk or in host memory; a chunk is 1,387
+as float32 (5.2 GB as float16) and stay where they are, on disk or in host memory; a chunk is 1,386
 rows, 23 MB of inputs and 11 MB for each of its four (rows, K) arrays, 67 MB in all. The Kronecker
 factors take 42 MB. The explicit Hessian would take 33.6 TB and is never formed above 20,000
 weights (3.2 GB, twice that while it is factorised). One Hessian product is 4nDK = 1.0e13
@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from imu_core.errors import BadInput
-from imu_core.influence.head_checks import check_output, check_shapes, check_values, checked_ids
+from imu_core.influence.checks import check_output, check_shapes, check_values, checked_ids
 
 CHUNK_BYTES = 64 << 20
 KEPT_BYTES = 256 << 20

@@ -49,9 +49,7 @@ def memorisation(correct: np.ndarray, included: np.ndarray) -> Memorisation:
     return Memorisation(value, error, low, high, n_in, n_out)
 
 
-def subset_influence(
-    correct: np.ndarray, included: np.ndarray, *, chunk: int = 4096
-) -> np.ndarray:
+def subset_influence(correct: np.ndarray, included: np.ndarray, *, chunk: int = 4096) -> np.ndarray:
     """Pr[test picture right | i trained on] − Pr[… | left out], float32 (n, T), for `correct`
     bool (M, T) and `included` bool (M, n); NaN where a picture was always in, or never.
 

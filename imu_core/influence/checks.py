@@ -11,7 +11,7 @@ from torch import Tensor
 from imu_core.errors import BadInput
 
 if TYPE_CHECKING:
-    from imu_core.influence.head_problem import HeadProblem
+    from imu_core.influence.problem import HeadProblem
 
 
 def checked_ids(ids: Tensor, n: int) -> Tensor:

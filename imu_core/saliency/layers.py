@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from imu_core.errors import BadInput
+from imu_core.networks.classifier import Classifier
 
 
 @dataclass
@@ -32,17 +33,17 @@ class _Watch:
     last_is_tokens: bool = False
 
 
-def find_layers(body: nn.Module, normalised: Tensor) -> Layers:
+def find_layers(classifier: Classifier, normalised: Tensor) -> Layers:
     """The layers for class activation maps, from one pass of one picture (1, c, h, w).
 
-    `body` is a private copy: hooks are put on it and taken off again.
+    `classifier` is a private copy: hooks are put on its body and taken off again.
     """
-    watch = _Watch()
+    watch, body = _Watch(), classifier.body
     hooks = [module.register_forward_pre_hook(_before(watch)) for module in body.modules()]
     hooks += [module.register_forward_hook(_after(watch)) for module in body.modules()]
     try:
         with torch.no_grad():
-            body(normalised[:1])
+            classifier.head(body(normalised[:1]))
     except RuntimeError as error:
         shape = "×".join(map(str, normalised.shape[1:]))
         raise BadInput(f"This network does not take pictures of {shape} pixels.") from error

@@ -39,7 +39,7 @@ def methods_for(classifier: nn.Module, image_shape: tuple[int, int, int]) -> lis
     """The methods that are right for this network, found by passing one empty picture
     of (channels, height, width) through a copy of it."""
     copied = private_copy(classifier)
-    layers = find_layers(copied.body, torch.zeros(1, *image_shape, device=copied.device))
+    layers = find_layers(copied, torch.zeros(1, *image_shape, device=copied.device))
     return [method for method in METHODS if method.fits(layers)]
 
 
@@ -92,7 +92,7 @@ def attributions(
     normalised = checked_pixels(model.classifier, pixels)
     targets = checked_targets(model.classifier, classes, len(normalised))
     chosen = find_method(method)
-    layers = find_layers(model.classifier.body, normalised)
+    layers = find_layers(model.classifier, normalised)
     start = checked_baseline(model.classifier, baseline, normalised.shape)
     if not chosen.fits(layers):
         raise BadInput(f"{chosen.title} is not right for this network: {chosen.unfit}.")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,9 +48,7 @@ def principal_map(features: np.ndarray, *, n_components: int = 2, seed: int = 0)
     if values.ndim != 2 or len(values) < 2:
         raise BadInput("A map needs the features of at least two pictures.")
     if not torch.isfinite(values).all():
-        raise BadInput(
-            "The features hold values that are not numbers; no map can be drawn."
-        )
+        raise BadInput("The features hold values that are not numbers; no map can be drawn.")
     mean = values.mean(0)
     centred = values - mean
     rank = min(n_components + 6, *values.shape)
@@ -121,7 +120,6 @@ def umap_coordinates(
     stages = _Stages(progress, should_stop)
     stages.begin(0, "Loading UMAP")
     from umap import UMAP
-    from umap.umap_ import nearest_neighbors
 
     stages.begin(10, "Principal components")
     plane = principal_map(features, n_components=2, seed=settings.seed)
@@ -129,14 +127,7 @@ def umap_coordinates(
     start = plane.project(features)
     start = (10 * start / max(float(np.abs(start).max()), 1e-12)).astype(np.float32)
     stages.begin(20, "Nearest neighbours")
-    neighbours = nearest_neighbors(
-        values,
-        n_neighbors=settings.n_neighbors,
-        metric="euclidean",
-        metric_kwds={},
-        angular=False,
-        random_state=np.random.RandomState(settings.seed),
-    )
+    neighbours = _neighbours(values, settings)
     stages.begin(50, "Layout")
     model = UMAP(
         n_neighbors=settings.n_neighbors,
@@ -150,6 +141,20 @@ def umap_coordinates(
     coordinates = np.asarray(model.fit_transform(values), dtype=np.float32)
     stages.begin(100, "Done")
     return coordinates
+
+
+def _neighbours(values: np.ndarray, settings: UmapSettings) -> tuple[Any, ...]:
+    """Nearest neighbours as UMAP wants them given."""
+    from umap.umap_ import nearest_neighbors
+
+    return nearest_neighbors(
+        values,
+        n_neighbors=settings.n_neighbors,
+        metric="euclidean",
+        metric_kwds={},
+        angular=False,
+        random_state=np.random.RandomState(settings.seed),
+    )
 
 
 def _reduced(features: np.ndarray, seed: int) -> np.ndarray:

@@ -6,10 +6,11 @@ import json
 import os
 import tempfile
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +21,7 @@ from imu_core.images.download import data_folder
 from imu_core.images.image_set import ImageSet
 from imu_core.images.source import Progress, add_path_source
 from imu_core.images.splitting import drawn_split
+from imu_core.images.upload import unpack_zip
 
 DEFAULT_SIZE = 32
 _TRAIN, _TEST = ("train", "training"), ("test", "val", "valid", "validation")
@@ -54,13 +56,11 @@ class FolderReport:
         return "; ".join(parts) + "."
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """One picture file: where it is, its class, and which part it belongs to."""
+class _Entry(NamedTuple):
+    """One picture file: its class, its name below the folder, and which part it belongs to."""
 
-    path: Path
-    name: str
     label: str
+    name: str
     part: str
     size: int
     modified: int
@@ -83,14 +83,8 @@ def read_folder(
     """
     if not 4 <= size <= MAX_SIZE:
         raise BadInput(f"Pictures can be brought to 4–{MAX_SIZE} pixels a side, not {size}.")
-    root = Path(path).expanduser()
-    if root.is_file() and root.suffix.lower() == ".zip":
-        from imu_core.images.upload import unpack_zip
-
-        root = unpack_zip(root, data_folder() / "uploads")
-    if not root.is_dir():
-        raise MissingData(f"There is no folder “{path}”; give one that holds a folder a class.")
-    entries = _scan(_inner(root))
+    root = _inner(_unpacked(path))
+    entries = _scan(root)
     if not entries:
         raise BadInput(
             f"No picture lies in a folder of “{root.name}”; "
@@ -100,7 +94,7 @@ def read_folder(
     file = cache / f"{_cache_key(entries, size, seed)}.npz"
     stored = _load(file)
     if stored is None:
-        stored = _decode(entries, size, seed, progress)
+        stored = _decode(root, entries, size, seed, progress)
         _store(file, *stored)
     arrays, facts = stored
     report = _report(facts["report"])
@@ -111,6 +105,16 @@ def read_folder(
         **{key: torch.from_numpy(value) for key, value in arrays.items()},
     )
     return images, report
+
+
+def _unpacked(path: str | Path) -> Path:
+    """The folder itself, or the one a zip has been unpacked to."""
+    root = Path(path).expanduser()
+    if root.is_file() and root.suffix.lower() == ".zip":
+        return unpack_zip(root, data_folder() / "uploads")
+    if not root.is_dir():
+        raise MissingData(f"There is no folder “{path}”; give one that holds a folder a class.")
+    return root
 
 
 def _inner(root: Path) -> Path:
@@ -126,43 +130,50 @@ def _inner(root: Path) -> Path:
 
 def _scan(root: Path) -> list[_Entry]:
     """All picture files below class folders, in the order of their names."""
-    top = {entry.name.lower(): Path(entry.path) for entry in os.scandir(root) if entry.is_dir()}
+    top = {entry.name.lower(): entry.name for entry in os.scandir(root) if entry.is_dir()}
     trains = [top[name] for name in _TRAIN if name in top]
     tests = [top[name] for name in _TEST if name in top]
     if not (trains and tests):
-        return _scan_part(root, root, "")
-    found = [entry for folder in trains for entry in _scan_part(folder, root, "train")]
-    return found + [entry for folder in tests for entry in _scan_part(folder, root, "test")]
+        found = _scan_part(root, "", "")
+    else:
+        found = [entry for name in trains for entry in _scan_part(root, f"{name}/", "train")]
+        found += [entry for name in tests for entry in _scan_part(root, f"{name}/", "test")]
+    return sorted(found) if any(entry.name for entry in found) else []
 
 
-def _scan_part(folder: Path, root: Path, part: str) -> list[_Entry]:
+def _scan_part(root: Path, below: str, part: str) -> list[_Entry]:
+    """The files of the class folders in root/below, one nameless entry for a class without any."""
     found = []
-    for one_class in sorted(os.scandir(folder), key=lambda entry: entry.name):
+    for one_class in os.scandir(root / below):
         if not one_class.is_dir() or one_class.name.startswith((".", "__")):
             continue
-        before = len(found)
-        for where, _, files in os.walk(one_class.path):
-            for file in files:
-                if Path(file).suffix.lower() in SUFFIXES and not file.startswith("."):
-                    path = Path(where, file)
-                    facts = path.stat()
-                    name = path.relative_to(root).as_posix()
-                    found.append(
-                        _Entry(path, name, one_class.name, part, facts.st_size, facts.st_mtime_ns)
-                    )
-        if len(found) == before:
-            # Kept as a class without files, so that the report can name it.
-            found.append(_Entry(Path(one_class.path), "", one_class.name, part, -1, 0))
-    found.sort(key=lambda entry: (entry.label, entry.name))
-    return found if any(entry.name for entry in found) else []
+        files = list(_pictures_below(one_class.path, f"{below}{one_class.name}/"))
+        for name, facts in files or [("", None)]:
+            size, modified = (facts.st_size, facts.st_mtime_ns) if facts else (-1, 0)
+            found.append(_Entry(one_class.name, name, part, size, modified))
+    return found
+
+
+def _pictures_below(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_result]]:
+    """Names and facts of the picture files in a folder and its folders.
+
+    Works on text: an object for each of 50,000 paths would take longer than all the rest.
+    """
+    for entry in os.scandir(folder):
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            yield from _pictures_below(entry.path, f"{prefix}{entry.name}/")
+        elif os.path.splitext(entry.name)[1].lower() in SUFFIXES and entry.is_file():
+            yield prefix + entry.name, entry.stat()
 
 
 def _decode(
-    entries: list[_Entry], size: int, seed: int, progress: Progress | None
+    root: Path, entries: list[_Entry], size: int, seed: int, progress: Progress | None
 ) -> tuple[dict[str, np.ndarray], dict]:
     """The arrays of an ImageSet, and its class names and report as plain data."""
     files = [entry for entry in entries if entry.name]
-    pixels, broken = decode_files([entry.path for entry in files], size, progress)
+    pixels, broken = decode_files([root / entry.name for entry in files], size, progress)
     kept = np.array([place for place in range(len(files)) if place not in broken], dtype=np.int64)
     counts = Counter(files[place].label for place in kept)
     class_names = sorted(counts)
@@ -211,11 +222,9 @@ def _check_classes(
 
 
 def _cache_key(entries: list[_Entry], size: int, seed: int) -> str:
-    digest = sha256(f"{_CACHE_VERSION}|{size}|{seed}".encode())
-    for entry in entries:
-        row = (entry.part, entry.label, entry.name, str(entry.size), str(entry.modified))
-        digest.update("\x1f".join((*row, "\n")).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:32]
+    rows = [f"{_CACHE_VERSION}|{size}|{seed}"]
+    rows += ["\x1f".join(map(str, entry)) for entry in entries]
+    return sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
 def _load(file: Path) -> tuple[dict[str, np.ndarray], dict] | None:

@@ -77,12 +77,15 @@ class PictureMap extends Pointing {
     if (isNew) this.takePoints(points, header.points)
     const theme = themeOf(this.root)
     const lookName = `${header.colours} ${theme.background}`
-    if (this.lookName !== lookName || isNew) this.takeLook(look, theme, lookName)
-    this.takeMarks(parts)
-    this.above.setAttribute("aria-label", `${header.name}. ${this.sentence()}`)
+    const looksNew = this.lookName !== lookName || isNew
+    if (looksNew) this.takeLook(look, theme, lookName)
+    // Thumbnails for the pointer come often; they change no point.
+    const marksNew = this.marksName !== header.marks || looksNew
+    if (marksNew) this.takeMarks(parts, header.marks)
+    this.describe()
     if (isNew) this.resize()
-    this.toolChosen(this.mode)
-    this.paint()
+    if (marksNew) this.toolChosen(this.mode)
+    else this.paintAbove()
     if (this.hovered !== undefined && this.hovered !== null) this.fillTip(this.hovered)
   }
 
@@ -109,8 +112,9 @@ class PictureMap extends Pointing {
   }
 
   /** marks[i]: 0 none, 1 chosen, 2 protected (a picture that is both counts as chosen). */
-  takeMarks(parts) {
+  takeMarks(parts, name) {
     const n = this.index.n
+    this.marksName = name
     this.marks = new Uint8Array(n)
     this.nChosen = this.nProtected = 0
     const bit = (mask, i) => (mask[i >> 3] >> (i & 7)) & 1
@@ -125,6 +129,10 @@ class PictureMap extends Pointing {
       }
     }
     this.legend.count(this.look.parts.groups, this.marks)
+  }
+
+  describe() {
+    this.above.setAttribute("aria-label", `${this.data.header.name}. ${this.sentence()}`)
     const how = { add: "Drawing adds", subtract: "Drawing takes away", replace: "Drawing chooses anew" }
     this.status.textContent = `${this.sentence()} ${how[this.data.header.drawing]}; with shift it adds,`
       + " with alt it takes away. Esc clears."

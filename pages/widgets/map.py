@@ -111,24 +111,22 @@ def picture_map(
     points = _checked(coordinates, groups, group_names, scores)
     payloads = _payloads(key, points, groups, group_names, scores)
     state: Any = st.session_state.get(key) or {}
+    pictures = _pictures(key, len(points), state.get("wanted"), sheet_of)
+    masks = {"selected": _bits(selected, len(points)), "protected": _bits(protected, len(points))}
     with st.container(gap=None):
         for payload_name, payload in payloads.values():
             send_payload(payload_name, payload, key=payload_name.rsplit(":", 1)[0])
-        pictures = _send_pictures(key, len(points), state.get("wanted"), sheet_of)
         header = {
             "points": payloads["points"][0],
             "colours": payloads["colours"][0],
-            "pictures": pictures,
+            "pictures": pictures[0] if pictures else None,
             "acknowledged": acknowledged(key),
             "highlight": int(highlight) if highlight is not None else None,
             "asks": sheet_of is not None,
             "drawing": drawing,
             "height": int(height),
             "name": name,
-        }
-        masks = {
-            "selected": _bits(selected, len(points)),
-            "protected": _bits(protected, len(points)),
+            "marks": _digest(masks["selected"].tobytes() + b"|" + masks["protected"].tobytes()),
         }
         _component(
             key=key,
@@ -137,6 +135,9 @@ def picture_map(
             on_picks_change=partial(_apply, key, points, groups, drawing, events or MapEvents()),
             on_wanted_change=_nothing,
         )
+        if pictures:
+            # Below the map: above it, its coming would move the map, which would then start anew.
+            send_payload(*pictures, key=f"{key}:pictures")
 
 
 def _nothing() -> None:
@@ -211,10 +212,10 @@ def _payloads(
     }
 
 
-def _send_pictures(
+def _pictures(
     key: str, n: int, wanted: object, sheet_of: Callable[[np.ndarray], Sheet] | None
-) -> str | None:
-    """The name of the thumbnails sent: all of a small set, else those the browser asked for."""
+) -> tuple[str, bytes] | None:
+    """Name and payload of the thumbnails: all of a small set, else those the browser asked for."""
     if sheet_of is None:
         return None
     ids = np.arange(n)
@@ -230,9 +231,7 @@ def _send_pictures(
         "aspect": sheet.tile_height / sheet.tile_width,
     }
     payload = pack(header, {"sheet": sheet.data, "ids": ids.astype(np.int32)})
-    name = f"{key}:pictures:{_digest(payload)}"
-    send_payload(name, payload, key=f"{key}:pictures")
-    return name
+    return f"{key}:pictures:{_digest(payload)}", payload
 
 
 def _score_range(values: np.ndarray, *, signed: bool) -> tuple[float, float]:

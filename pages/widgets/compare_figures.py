@@ -39,10 +39,6 @@ def confusion_figure(
             x=names,
             y=names,
             customdata=matrix,
-            text=np.where(matrix == 0, "", matrix.astype(str))
-            if len(names) <= MOST_NAMES
-            else None,
-            texttemplate="%{text}" if len(names) <= MOST_NAMES else None,
             hovertemplate="true %{y}<br>called %{x}<br>%{customdata:,} pictures<extra></extra>",
             colorscale=palette.SIGNED if difference else palette.SEQUENTIAL,
             zmin=-most if difference else 0,
@@ -51,6 +47,10 @@ def confusion_figure(
             row=1,
             col=column,
         )
+        if len(names) <= MOST_NAMES:
+            _write_counts(figure, matrix, names, column)
+    for title in figure.layout.annotations:
+        title.yshift = 8
     figure.update_yaxes(autorange="reversed", showgrid=False, zeroline=False, type="category")
     figure.update_xaxes(
         showgrid=False, zeroline=False, type="category", tickangle=-45 if len(names[0]) > 2 else 0
@@ -60,6 +60,21 @@ def confusion_figure(
     figure.update_yaxes(title_text="true class", col=1)
     figure.update_layout(height=460 if not difference else 420, margin=palette.MARGIN)
     return figure
+
+
+def _write_counts(figure: go.Figure, matrix: np.ndarray, names: list[str], column: int) -> None:
+    """Puts the counts on a heat map, in the page's own text colour, which a cell's text is not."""
+    rows, columns = np.nonzero(matrix)
+    figure.add_scatter(
+        x=[names[i] for i in columns],
+        y=[names[i] for i in rows],
+        text=[f"{matrix[i, j]:,}" for i, j in zip(rows, columns, strict=True)],
+        mode="text",
+        hoverinfo="skip",
+        showlegend=False,
+        row=1,
+        col=column,
+    )
 
 
 def roc_figure(attacks: Mapping[str, Membership]) -> go.Figure:

@@ -8,9 +8,13 @@ from pages.widgets.charts import FORGET, HELDOUT, LINES, ORIGINAL, RETAIN, RETRA
 
 __all__ = ["FORGET", "HELDOUT", "ORIGINAL", "RETAIN", "RETRAINED", "UNLEARNED"]
 
-SEQUENTIAL = [[0.0, "rgba(0,114,178,0)"], [1.0, "rgba(0,114,178,0.85)"]]
-SIGNED = [[0.0, "rgba(0,114,178,0.9)"], [0.5, "rgba(128,128,128,0)"], [1.0, "rgba(213,94,0,0.9)"]]
-"""Zero is see-through, so that the scales sit on a light and on a dark page alike."""
+SEQUENTIAL = [[0.0, "rgba(0,114,178,0)"], [1.0, "rgba(0,114,178,0.55)"]]
+SIGNED = [
+    [0.0, "rgba(0,114,178,0.55)"],
+    [0.5, "rgba(128,128,128,0)"],
+    [1.0, "rgba(213,94,0,0.55)"],
+]
+"""Zero is see-through and the ends half so: text reads on them on a light and on a dark page."""
 
 MARGIN = {"l": 10, "r": 10, "t": 60, "b": 10}
 LEGEND = {"orientation": "h", "yref": "container", "y": 1, "yanchor": "top", "x": 0}

@@ -21,7 +21,7 @@ from imu_core.images import ImageSet, open_image_set
 from imu_core.methods.registry import get_method
 from imu_core.replay import replay_command
 from imu_core.runs import Run
-from imu_core.runs.files import write_whole
+from imu_core.files import write_whole
 
 MOST_PICTURES = 60
 
@@ -189,7 +189,7 @@ def _pictures(run: Run, image_set: ImageSet, ids: Tensor) -> str:
         alt = f"Training picture {id}, class {was}, called {names[now]} after unlearning"
         figures.append(
             f'<figure><img alt="{escape(alt)}" src="{_data_uri(image_set.train_images[id])}">'
-            f"<figcaption>{id}: {escape(was)} → {escape(names[now])}</figcaption></figure>"
+            f"<figcaption>{id}<br>{escape(was)}\u202f→\u202f{escape(names[now])}</figcaption></figure>"
         )
     note = f"{len(shown)} of them: id, class → what the unlearned model calls it."
     return f'<p class="soft">{note}</p><div class="pictures">{"".join(figures)}</div>'
@@ -213,7 +213,7 @@ def _method(record: Mapping[str, Any]) -> str:
         for item in method.parameters()
     ]
     reached = "reached" if stop["reached"] else "not reached"
-    rule = f"It stopped {stop['sentence']} ({reached})" if stop["rule"] else "Its own end"
+    rule = f"Stop rule: {stop['sentence']} ({reached}); " if stop["rule"] else ""
     spent = {**seconds, "retraining": sum(seconds["retrain"])}
     times = ", ".join(
         f"{name} {display.seconds(spent[name])}"
@@ -222,7 +222,7 @@ def _method(record: Mapping[str, Any]) -> str:
     )
     return (
         f"<h2>Method</h2><p>{escape(method.title)}: {escape(method.summary)} "
-        f"{escape(rule)}, after {record['steps']:,} steps. Seed {spec['seed']}.</p>"
+        f"{escape(rule)}{record['steps']:,} steps, seed {spec['seed']}.</p>"
         f"<p>Given: {escape(', '.join(method.needs))}. Paper: {escape(method.paper)}. "
         f"Time: {escape(times)}.</p>" + _table(("Parameter", "Value", ""), rows)
     )

@@ -6,8 +6,6 @@ Everything else in `imu_core.evaluation` is a pure function of these arrays.
 from __future__ import annotations
 
 import copy
-import os
-import tempfile
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -18,6 +16,7 @@ import torch
 from torch import Tensor
 
 from imu_core.errors import Cancelled, RunError
+from imu_core.files import write_whole
 from imu_core.images.image_set import ImageSet
 from imu_core.networks.classifier import Classifier
 
@@ -106,14 +105,12 @@ def save_outputs(path: str | Path, outputs: Outputs, *, exact: bool = False) -> 
     for name in () if exact else ("train_features", "test_features"):
         if np.abs(arrays[name]).max(initial=0.0) <= float(np.finfo(np.float16).max):
             arrays[name] = arrays[name].astype(np.float16)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.name, suffix=".part")
-    try:
-        with os.fdopen(handle, "wb") as file:
+
+    def write(part: Path) -> None:
+        with part.open("wb") as file:
             np.savez(file, **arrays)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+
+    write_whole(path, write)
 
 
 def load_outputs(path: str | Path) -> Outputs:

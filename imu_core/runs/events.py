@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TextIO
 
-from imu_core.runs.files import clear_about_disk
+from imu_core.files import clear_about_disk
 
 Emit = Callable[[dict[str, Any]], None]
 PROGRESS_EVERY_S = 0.2

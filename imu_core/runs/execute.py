@@ -16,13 +16,13 @@ from imu_core.device import pick_device
 from imu_core.errors import BadInput, Cancelled, ImuError
 from imu_core.evaluation.metrics import Metrics, floors, measure
 from imu_core.evaluation.outputs import Outputs, compute_outputs, save_outputs
+from imu_core.files import clear_about_disk, write_json
 from imu_core.forget_set import ForgetSet
 from imu_core.images import ImageSet, open_image_set
 from imu_core.methods.registry import Method, MethodConfig, get_method
 from imu_core.methods.task import Pictures, Task, pictures_of
 from imu_core.networks import CheckpointHeader, Classifier, save_checkpoint
 from imu_core.runs.events import EventLog
-from imu_core.runs.files import clear_about_disk, write_json
 from imu_core.runs.loop import LoopResult, run_method
 from imu_core.runs.probe import Probe, heldout_rows
 from imu_core.runs.queue import JobContext, JobQueue

@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 
 from imu_core.evaluation.outputs import Outputs, compute_outputs, load_outputs, save_outputs
+from imu_core.files import clear_about_disk, read_json, write_json, write_whole
 from imu_core.forget_set import ForgetSet
 from imu_core.images import ImageSet
 from imu_core.networks import (
@@ -22,7 +23,6 @@ from imu_core.networks import (
     load_checkpoint,
     save_checkpoint,
 )
-from imu_core.runs.files import clear_about_disk, read_json, write_json, write_whole
 from imu_core.runs.store import MODEL, OUTPUTS, RunStore
 from imu_core.training import retrain
 

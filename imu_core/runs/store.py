@@ -16,7 +16,7 @@ from torch import Tensor
 
 from imu_core.errors import RunError
 from imu_core.evaluation.outputs import Outputs, load_outputs
-from imu_core.runs.files import clear_about_disk, read_json, write_json
+from imu_core.files import clear_about_disk, read_json, write_json
 
 RECORD, EVENTS, MODEL, OUTPUTS, METRICS = (
     "run.json",

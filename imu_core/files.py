@@ -1,10 +1,11 @@
-"""Files of a run: written under a temporary name, then renamed, so that none is ever half there."""
+"""Files written under a temporary name, then renamed, so that none is ever half there."""
 
 from __future__ import annotations
 
 import errno
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -35,7 +36,8 @@ def clear_about_disk(path: Path) -> Iterator[None]:
 
 def write_whole(path: Path, write: Callable[[Path], None]) -> None:
     """Lets `write` fill a temporary file beside `path`, then renames it to `path`."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    writer = f"{os.getpid()}-{threading.get_ident()}"
+    temporary = path.with_name(f".{path.name}.{writer}.part")
     with clear_about_disk(path.parent):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

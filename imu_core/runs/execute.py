@@ -6,7 +6,6 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -27,7 +26,12 @@ from imu_core.runs.loop import LoopResult, run_method
 from imu_core.runs.probe import Probe, heldout_rows
 from imu_core.runs.queue import JobContext, JobQueue
 from imu_core.runs.record import first_record
-from imu_core.runs.references import keep_original, original_outputs, retrained_reference
+from imu_core.runs.references import (
+    header_of_changed,
+    keep_original,
+    original_outputs,
+    retrained_reference,
+)
 from imu_core.runs.spec import RunSpec, StopRule, parse_stop
 from imu_core.runs.store import EVENTS, METRICS, MODEL, OUTPUTS, RECORD, Run, RunStore, at_work
 
@@ -246,8 +250,9 @@ class _Execution:
     def _save(self, model: Classifier) -> None:
         path = self.run_folder.path
         with clear_about_disk(path):
-            values = {**asdict(self.header), "test_accuracy": None, "recipe": {}}
-            save_checkpoint(path / MODEL, model, CheckpointHeader(**values))
+            # Without a recipe: no training can make this model again.
+            header = header_of_changed(self.header, self.images, self.after, recipe={})
+            save_checkpoint(path / MODEL, model, header)
             save_outputs(path / OUTPUTS, self.after)
 
     def _measure(self, outputs: Outputs) -> Metrics:

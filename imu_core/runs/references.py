@@ -7,8 +7,9 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -116,23 +117,22 @@ def retrained_reference(
         outputs = compute_outputs(classifier, image_set, device=device, should_stop=should_stop)
         with clear_about_disk(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            save_checkpoint(folder / MODEL, classifier, header_of_reference(header, ids, seed))
+            own = header_of_changed(
+                header, image_set, outputs, seed=seed, n_train=header.n_train - len(ids)
+            )
+            save_checkpoint(folder / MODEL, classifier, own)
             save_outputs(folder / OUTPUTS, outputs)
         # Written last: a folder without it is not taken for a whole reference.
         write_json(
             folder / "reference.json",
-            {"seed": seed, "seconds": seconds, "forget": forget_set.digest, **asdict_short(header)},
+            {"seed": seed, "seconds": seconds, "forget": forget_set.digest},
         )
     return key, load_outputs(folder / OUTPUTS), read_json(folder / "reference.json")["seconds"]
 
 
-def header_of_reference(
-    header: CheckpointHeader, forget_ids: torch.Tensor, seed: int
+def header_of_changed(
+    header: CheckpointHeader, image_set: ImageSet, outputs: Outputs, **changes: Any
 ) -> CheckpointHeader:
-    """The original's header for a model trained on fewer pictures with another seed."""
-    values = {**asdict(header), "seed": seed, "n_train": header.n_train - len(forget_ids)}
-    return CheckpointHeader(**{**values, "test_accuracy": None})
-
-
-def asdict_short(header: CheckpointHeader) -> dict[str, str]:
-    return {"network": header.network, "image_set": header.image_set}
+    """The original's header for a model that was made from it, with its own test accuracy."""
+    right = outputs.test_logits.argmax(1) == image_set.test_labels.numpy()
+    return replace(header, test_accuracy=float(right.mean()), **changes)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from imu_core.errors import BadInput, Cancelled, RunError, UnknownName
+from imu_core.errors import BadInput, Cancelled, ImuError, RunError
 from imu_core.networks import load_checkpoint
 from imu_core.networks.bundled import bundled_checkpoint
 from imu_core.runs import JobQueue, RunSpec, RunStore, execute_run, parse_stop, submit_run
@@ -282,9 +282,9 @@ def test_unknown_run_ids_are_refused(store, name):
 )
 def test_mistakes_leave_no_folder(checkpoint, digits, store, changes, message):
     images = None if "image_set" in changes else digits
-    with pytest.raises((BadInput, UnknownName, Exception), match=message) as caught:
-        execute_run(spec_of(checkpoint, digits, **changes), store, image_set=images)
-    assert type(caught.value).__module__ == "imu_core.errors"
+    given = {"checkpoint": checkpoint, "digits": digits, **changes}
+    with pytest.raises(ImuError, match=message) as caught:
+        execute_run(spec_of(**given), store, image_set=images)
     assert "\n" not in str(caught.value)
     assert store.runs() == []
 

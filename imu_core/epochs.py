@@ -63,7 +63,7 @@ def _without_single_pictures(batches: list[Tensor]) -> list[Tensor]:
 
 
 def augmented(images: Tensor, shifts: Tensor, flips: Tensor) -> Tensor:
-    """The pictures (n, c, h, w) moved by `shifts` and mirrored by `flips`, as one gather.
+    """The pictures (n, c, h, w) mirrored by `flips`, then moved by `shifts`, as one gather.
 
     Pixels that come in from outside repeat the edge.
     """

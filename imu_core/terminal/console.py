@@ -11,7 +11,7 @@ from typing import Any, Self, TextIO
 
 from tqdm import tqdm
 
-SPARSE_S = 5.0
+SPARSE_S = 15.0
 """Seconds between two lines of progress where stderr is no terminal."""
 
 

@@ -95,14 +95,15 @@ def _models() -> Iterator[Line]:
 
 def _folder(arguments: argparse.Namespace) -> Iterator[Line]:
     folder = runs_folder(arguments).absolute()
+    # The folder is made by the first run; until then its nearest parent decides.
+    there = next(path for path in (folder, *folder.parents) if path.exists())
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
+        with tempfile.TemporaryFile(dir=there):
             pass
     except OSError as error:
         yield False, f"runs cannot be kept in {folder}: {error.strerror}; set IMU_RUNS"
         return
-    free = shutil.disk_usage(folder).free / 2**30
+    free = shutil.disk_usage(there).free / 2**30
     yield free >= 1, f"runs are kept in {folder}, {free:.0f} GiB free"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from pages.widgets import routes, server, session, sidebar, warm_up
+from pages.widgets import routes, server, session, sidebar
 
 
 def draw() -> None:
@@ -59,13 +59,9 @@ def draw() -> None:
         position="top",
     )
     slot = st.sidebar.container()
-    if warm_up.is_warm():
-        sidebar.draw(slot)
-        page.run()
-    else:
-        # The page has its title on screen before the sidebar waits for torch.
-        page.run()
-        sidebar.draw(slot)
+    # The page has its title on screen before anything waits for the engine or for pictures.
+    page.run()
+    sidebar.draw(slot)
 
 
 if get_script_run_ctx(suppress_warning=True) is None:

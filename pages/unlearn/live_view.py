@@ -32,6 +32,11 @@ def draw(run_id: str) -> None:
         _polled(run_id)
 
 
+def is_known(run_id: str) -> bool:
+    """Whether there is such a run, in the queue or on disk."""
+    return resources.job_queue().status(run_id) is not None or _folder(run_id) is not None
+
+
 @st.fragment(run_every=POLL_S)
 def _polled(run_id: str) -> None:
     job = resources.job_queue().status(run_id)
@@ -149,8 +154,10 @@ def _finished(run: Run) -> None:
     """A run that is not at work in this process: how it ended, and all it left."""
     record = run.record
     _title(_name(run))
-    if record["state"] == "done":
+    if record["state"] == "done" and record["stop"]["reached"]:
         st.success(summary(run), icon=":material/check_circle:")
+    elif record["state"] == "done":
+        st.warning(summary(run), icon=":material/flag:")
     elif record["state"] == "failed":
         st.error(record["error"], icon=":material/error:")
     elif record["state"] == "cancelled":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
@@ -42,7 +43,7 @@ def draw_page() -> None:
         on_select="rerun",
         selection_mode="multi-row",
         key=f"runs:{len(runs)}:{runs[0].id}",
-        height=min(520, 40 + 35 * len(runs)),
+        height="content" if len(runs) <= 12 else 460,
         alt="Earlier runs with their state, accuracies and seconds",
     )
     picked = [runs[row] for row in event["selection"]["rows"] if row < len(runs)]
@@ -70,24 +71,21 @@ def _row(run: Run) -> dict[str, Any]:
         "Forget set": "; ".join(record["forget"]["history"]) or f"{record['forget']['n']} ids",
         "Pictures": record["forget"]["n"],
         "Seed": record["spec"]["seed"],
-        **{title: after.get(name) for name, title in ACCURACIES.items()},
+        **{title: _per_cent(after.get(name)) for name, title in ACCURACIES.items()},
         "Retrained": len(record["references"]),
         "Seconds": record["seconds"]["method"] or None,
-        "Started": pd_time(record["created"]),
+        "Started": datetime.fromisoformat(record["created"]),
         "Run": run.id,
     }
 
 
-def pd_time(text: str) -> Any:
-    """The time as the table's type."""
-    import pandas as pd
-
-    return pd.Timestamp(text)
+def _per_cent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _columns() -> dict[str, Any]:
     percent = {
-        title: st.column_config.NumberColumn(title, format="percent")
+        title: st.column_config.NumberColumn(title, format="%.1f %%")
         for title in ACCURACIES.values()
     }
     return percent | {

@@ -20,6 +20,12 @@ RULES = {
     "forget": "forget accuracy is low enough",
     "heldout": "forget accuracy is down to held-out accuracy",
 }
+SCOPES = {
+    "head": "the classifier head",
+    "all": "all weights",
+    "head or all": "the classifier head or all weights, as its parameter “scope” says",
+    "none": "no weights",
+}
 NEEDS = {
     "forget": "the forget pictures",
     "retain": "the retain pictures",
@@ -117,8 +123,7 @@ def _method() -> Method:
     st.markdown(method.summary)
     needs = " and ".join(NEEDS[need] for need in method.needs)
     explain.how(
-        f"It is given {needs}; it moves "
-        f"{'the classifier head' if method.scope == 'head' else 'the weights: ' + method.scope}.",
+        f"It is given {needs}; it moves {SCOPES[method.scope]}.",
         formula=method.formula,
         reference=method.paper,
         key=f"setup:how:{method.name}",

@@ -35,18 +35,25 @@ def thin(rows: Sequence[Any], most: int = MOST_POINTS) -> list[Any]:
     return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
 
 
+def _steps(last: int) -> alt.X:
+    import altair as alt
+
+    scale, axis = alt.Scale(domain=[0, max(1, last)]), alt.Axis(tickMinStep=1, format=",d")
+    return alt.X("step:Q", title="Steps", scale=scale, axis=axis)
+
+
 def accuracy_curves(frame: pd.DataFrame, last_step: int) -> alt.Chart:
     """Accuracy against steps. Columns: step, part (a key of PARTS), accuracy (0 to 1)."""
     import altair as alt
 
     named = alt.Scale(domain=list(PARTS), range=list(PARTS.values()))
     dashed = alt.Scale(domain=list(DASHES), range=list(DASHES.values()))
-    legend = alt.Legend(orient="top", symbolType="stroke", symbolSize=300)
+    legend = alt.Legend(orient="top", symbolType="stroke", symbolSize=80, columnPadding=4)
     return (
         alt.Chart(frame, height=HEIGHT)
         .mark_line(strokeWidth=2.5, interpolate="linear")
         .encode(
-            x=alt.X("step:Q", title="Steps", scale=alt.Scale(domain=[0, max(1, last_step)])),
+            x=_steps(last_step),
             y=alt.Y(
                 "accuracy:Q",
                 title="Accuracy",
@@ -108,7 +115,7 @@ def loss_curve(frame: pd.DataFrame, last_step: int) -> alt.Chart:
         alt.Chart(frame, height=150)
         .mark_line(color=UNLEARNED, strokeWidth=1.5)
         .encode(
-            x=alt.X("step:Q", title="Steps", scale=alt.Scale(domain=[0, max(1, last_step)])),
+            x=_steps(last_step),
             y=alt.Y("loss:Q", title="Loss", scale=alt.Scale(zero=False)),
             tooltip=[
                 alt.Tooltip("step:Q", title="Step"),

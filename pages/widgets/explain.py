@@ -10,6 +10,8 @@ def how(text: str, *, formula: str = "", reference: str = "", key: str) -> None:
     with st.expander("How is this computed?", icon=":material/help:", key=key):
         st.markdown(text)
         if formula:
-            st.latex(formula)
+            # One line each, so that they fit a narrow column.
+            for line in formula.split(r",\qquad"):
+                st.latex(line.strip())
         if reference:
             st.caption(reference)

@@ -31,7 +31,12 @@ def image_choice() -> bool:
         return False
     except ImuError as error:
         errors.show(error)
-        st.button("Use the digits", on_click=session.choose_images, args=(DIGITS,))
+        st.button(
+            "Use the digits",
+            key="sidebar:digits",
+            on_click=session.choose_images,
+            args=(DIGITS,),
+        )
         return False
     channels, height, width = opened.image_shape
     st.caption(

@@ -22,7 +22,7 @@ def _columns(checkpoint: str, stamp: int, images: str) -> dict[str, np.ndarray]:
 
 
 def columns(checkpoint: str, images: str) -> dict[str, np.ndarray]:
-    """id, label, prediction, confidence, loss and influence, each (n,). Shared: never change them."""
+    """id, label, prediction, confidence, loss, influence, each (n,); shared, never change them."""
     return _columns(checkpoint, resources.stamp(checkpoint), images)
 
 

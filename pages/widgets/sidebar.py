@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 N_THUMBNAILS = 8
 N_RUNS = 3
+LONGEST = 24
 STATE_ICONS = {
     "queued": ":material/hourglass_empty:",
     "running": ":material/progress_activity:",
@@ -31,6 +32,7 @@ def draw(slot: DeltaGenerator) -> None:
         # Imported here, under the skeleton: the first import of the engine takes seconds.
         from pages.widgets import model_choice
 
+        model_choice.take_finished_models()
         if model_choice.image_choice():
             model_choice.model_choice()
             _forget_set()
@@ -60,7 +62,8 @@ def _forget_set() -> None:
             disabled=not session.can_undo(),
             on_click=session.undo,
         )
-        st.page_link(routes.CHOOSE, label="Change" if ids else "Choose pictures")
+        if st.button("Change" if ids else "Choose pictures", key="sidebar:choose", type="tertiary"):
+            routes.to_choose()
 
 
 def _spread(ids: tuple[int, ...], most: int) -> tuple[int, ...]:
@@ -77,8 +80,9 @@ def _jobs_and_runs() -> None:
         _polled_jobs()
     runs = resources.run_store().runs()[: N_RUNS + 1]
     ended = [run for run in runs if run.state != "running"][:N_RUNS]
-    for run in ended:
-        _run_line(run)
+    with st.container(gap=None):
+        for run in ended:
+            _run_line(run)
     if not ended and not busy:
         st.caption("No runs yet.")
 
@@ -114,12 +118,14 @@ def _job_line(job: JobStatus) -> None:
 
 def _run_line(run: Run) -> None:
     record = run.record
-    n = record["forget"]["n"]
-    label = f"{record['method']['title']}, {n:,} of {record['image_set']['title']}"
-    st.page_link(
-        routes.UNLEARN,
-        label=label,
+    what = "; ".join(record["forget"]["history"]) or pictures(record["forget"]["n"])
+    what = what if len(what) <= LONGEST else what[: LONGEST - 1] + "…"
+    if st.button(
+        f"{record['method']['title']}, {what}",
         icon=STATE_ICONS.get(record["state"], ":material/help:"),
-        query_params={"run": run.id},
-        help=f"{record['state']} · seed {record['spec']['seed']} · {record['created']}",
-    )
+        key=f"sidebar:run:{run.id}",
+        type="tertiary",
+        help=f"{record['state'].capitalize()}, {record['image_set']['title']}, "
+        f"{pictures(record['forget']['n'])}, seed {record['spec']['seed']}",
+    ):
+        routes.to_unlearn(run.id)

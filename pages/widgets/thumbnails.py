@@ -53,7 +53,7 @@ def _tiles(images: str, ids: tuple[int, ...]):
 
 
 def _width(own: int, most: int) -> int:
-    """The width of a tile: a small picture is enlarged by a whole number, a large one made small."""
+    """The width of a tile: small pictures are enlarged by a whole number, large ones shrunk."""
     return most - most % own if own <= most else most
 
 

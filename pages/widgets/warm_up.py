@@ -1,4 +1,4 @@
-"""Imports what most pages need in the background, once the first page is on screen."""
+"""Imports what most pages need in the background, from the moment the server starts."""
 
 from __future__ import annotations
 
@@ -11,12 +11,6 @@ logger = logging.getLogger("imu.pages")
 ENGINE = ("imu_core.runs", "imu_core.images", "imu_core.networks.bundled")
 CHARTS = ("altair", "plotly.graph_objects")
 _once = threading.Lock()
-_engine_is_here = threading.Event()
-
-
-def is_warm() -> bool:
-    """Whether the engine is imported, so that what needs it can be drawn without a wait."""
-    return _engine_is_here.is_set()
 
 
 def start() -> None:
@@ -32,7 +26,6 @@ def _import_all() -> None:
         from imu_core.methods.registry import all_methods
 
         all_methods()
-        _engine_is_here.set()
         for name in CHARTS:
             importlib.import_module(name)
     except Exception:

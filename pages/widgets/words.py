@@ -5,7 +5,8 @@ from __future__ import annotations
 
 def percent(share: float | None) -> str:
     """`91.2 %` of a share from 0 to 1; “not known” where there is none."""
-    return "not known" if share is None else f"{100 * share:.1f} %"
+    # The space before the sign does not break.
+    return "not known" if share is None else f"{100 * share:.1f}\u00a0%"
 
 
 def pictures(count: int) -> str:

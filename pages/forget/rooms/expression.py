@@ -62,6 +62,6 @@ def _result(images: str, written: str, seed: int) -> None:
             alt=f"The first {len(shown)} pictures of the expression",
         )
         st.caption(
-            f"{len(found.ids):,} pictures, {percent(len(found.ids) / opened.n_train)} of the training "
-            f"set; the first {len(shown)} are shown."
+            f"The first {len(shown)} of {len(found.ids):,} pictures, "
+            f"{percent(len(found.ids) / opened.n_train)} of the training set."
         )

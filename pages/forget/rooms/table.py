@@ -94,7 +94,7 @@ def _table(images: str, ids: np.ndarray, columns: dict[str, np.ndarray]) -> list
             "id": ids,
             "label": [names[position] for position in columns["label"][ids]],
             "prediction": [names[position] for position in columns["prediction"][ids]],
-            "confidence": columns["confidence"][ids],
+            "confidence": 100 * columns["confidence"][ids],
             "loss": columns["loss"][ids],
             "influence": columns["influence"][ids],
         }
@@ -106,7 +106,7 @@ def _table(images: str, ids: np.ndarray, columns: dict[str, np.ndarray]) -> list
             "id": st.column_config.NumberColumn("Id", format="%d"),
             "label": st.column_config.TextColumn("Label"),
             "prediction": st.column_config.TextColumn("Prediction"),
-            "confidence": st.column_config.NumberColumn("Confidence", format="percent"),
+            "confidence": st.column_config.NumberColumn("Confidence", format="%.1f %%"),
             "loss": st.column_config.NumberColumn("Loss", format="%.3g"),
             "influence": st.column_config.NumberColumn(
                 "Influence",

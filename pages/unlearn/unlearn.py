@@ -19,7 +19,7 @@ def draw_page() -> None:
     from pages.unlearn import live_view, setup
 
     run_id = session.run_id()
-    if run_id:
+    if run_id and live_view.is_known(run_id):
         session.choose_run(run_id)
         st.query_params["run"] = run_id
     with left, errors.shown():

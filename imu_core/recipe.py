@@ -81,7 +81,7 @@ def default_recipe(network: str, image_set: ImageSet) -> Recipe:
     if network == "digits-cnn":
         return Recipe(epochs=_epochs(image_set, 180))
     if network == "small-cnn":
-        return Recipe(epochs=_epochs(image_set, 780), weight_decay=2e-3)
+        return Recipe(epochs=_epochs(image_set, 780))
     if source in _WITH_MIRRORED_PICTURES:
         augment = "shift+flip"
     else:

@@ -109,7 +109,8 @@ def _pictures(progress: run_progress.RunProgress, n_forget: int) -> None:
         st.caption("The curves begin with the first step.")
         return
     said = run_progress.in_words(progress)
-    last = max(progress.n_steps, progress.step)
+    # Not the method's last step: with a stop rule that is a cap which a run seldom comes near.
+    last = progress.step
     curves, path = st.columns(2)
     with curves:
         st.altair_chart(

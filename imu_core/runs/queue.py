@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from queue import SimpleQueue
 from typing import Any, Literal
 
+import torch
+
 from imu_core.errors import BadInput, Cancelled, ImuError
 
 logger = logging.getLogger(__name__)
@@ -130,6 +132,8 @@ class JobQueue:
             del self._jobs[key], self._contexts[key]
 
     def _serve(self) -> None:
+        # The pages share this process: they keep a core, or every click waits for the training.
+        torch.set_num_threads(max(1, torch.get_num_threads() - 1))
         while True:
             job_id, work = self._waiting.get()
             with self._lock:

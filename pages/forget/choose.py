@@ -11,6 +11,8 @@ from pages.widgets import errors, session
 # Title → module with a `draw()`, imported when its room is opened.
 ROOMS = {
     "By class": "pages.forget.rooms.by_class",
+    "Gallery": "pages.forget.rooms.gallery",
+    "Map": "pages.forget.rooms.map",
     "At random": "pages.forget.rooms.at_random",
     "Table": "pages.forget.rooms.table",
     "Expression": "pages.forget.rooms.expression",

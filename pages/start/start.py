@@ -83,6 +83,7 @@ def example_table() -> None:
         hide_index=True,
         alt="Metrics of the shipped run before and after unlearning, and of a retrained model",
     )
+    st.caption("In brackets the 95 % interval; n is the number of pictures it is measured on.")
     after, before = metrics["after"], metrics["before"]
     st.markdown(
         f"{record['method']['title']} forgot {record['forget']['n']:,} pictures of "

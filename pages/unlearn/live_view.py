@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from imu_core.display import number, seconds
 from imu_core.errors import RunError
-from pages.widgets import charts, explain, resources, routes, run_progress
+from pages.widgets import charts, explain, resources, routes, run_progress, session
 from pages.widgets.words import percent
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def _polled(run_id: str) -> None:
     progress = run_progress.read_progress(run.events())
     _title(_name(run))
     _bar(job, progress)
-    _pictures(progress, len(run.record["spec"]["forget_ids"]))
+    _pictures(progress)
 
 
 def _folder(run_id: str) -> Run | None:
@@ -100,7 +100,7 @@ def _cancel(job_id: str) -> None:
     )
 
 
-def _pictures(progress: run_progress.RunProgress, n_forget: int) -> None:
+def _pictures(progress: run_progress.RunProgress) -> None:
     """Curves, path, loss and weights of what has happened so far."""
     import pandas as pd
 
@@ -109,13 +109,9 @@ def _pictures(progress: run_progress.RunProgress, n_forget: int) -> None:
         st.caption("The curves begin with the first step.")
         return
     said = run_progress.in_words(progress)
-    # Not the method's last step: with a stop rule that is a cap which a run seldom comes near.
-    last = progress.step
     curves, path = st.columns(2)
     with curves:
-        st.altair_chart(
-            charts.accuracy_curves(pd.DataFrame(rows), last), key="live:curves", alt=said
-        )
+        st.altair_chart(charts.accuracy_curves(pd.DataFrame(rows)), key="live:curves", alt=said)
     with path:
         st.altair_chart(
             charts.trade_off(pd.DataFrame(run_progress.path_rows(progress.probes))),
@@ -126,12 +122,12 @@ def _pictures(progress: run_progress.RunProgress, n_forget: int) -> None:
     if progress.losses:
         frame = pd.DataFrame(progress.losses, columns=["step", "loss"])
         st.altair_chart(
-            charts.loss_curve(frame, last), key="live:loss", alt="The method's loss, step by step"
+            charts.loss_curve(frame), key="live:loss", alt="The method's loss, step by step"
         )
-        st.markdown(_loss_in_words(progress, n_forget))
+        st.markdown(_loss_in_words(progress))
 
 
-def _loss_in_words(progress: run_progress.RunProgress, n_forget: int) -> str:
+def _loss_in_words(progress: run_progress.RunProgress) -> str:
     first, last = progress.losses[0][1], progress.losses[-1][1]
     said = f"The method's own loss went from {number(first)} to {number(last)}."
     if weights := progress.weights:
@@ -153,7 +149,7 @@ def _never_began(job: JobStatus) -> None:
 
 def _finished(run: Run) -> None:
     """A run that is not at work in this process: how it ended, and all it left."""
-    record = run.record
+    record, progress = run.record, run_progress.read_progress(run.events())
     _title(_name(run))
     if record["state"] == "done" and record["stop"]["reached"]:
         st.success(summary(run), icon=":material/check_circle:")
@@ -163,9 +159,7 @@ def _finished(run: Run) -> None:
         st.error(record["error"], icon=":material/error:")
     elif record["state"] == "cancelled":
         st.warning(
-            f"Cancelled after {record['steps']:,} steps."
-            if record["steps"]
-            else "Cancelled while it worked; what it had written is kept.",
+            f"Cancelled after {progress.step:,} steps; what it had written is kept.",
             icon=":material/cancel:",
         )
     elif record["state"] == "interrupted":
@@ -173,7 +167,7 @@ def _finished(run: Run) -> None:
     else:
         st.info("This run is at work in another program.", icon=":material/progress_activity:")
     _next_steps(run)
-    _pictures(run_progress.read_progress(run.events()), record["forget"]["n"])
+    _pictures(progress)
     explain.how(
         "After each step or few steps the moving model is asked for its predictions on the forget "
         "set, on a sample of the pictures to be kept, and on every second test picture. The time "
@@ -203,6 +197,20 @@ def _next_steps(run: Run) -> None:
         ):
             with errors.shown():
                 setup.submit(RunSpec.from_dict(record["spec"]))
+        if tuple(record["spec"]["forget_ids"]) != session.forget_ids():
+            st.button(
+                "Take its forget set",
+                icon=":material/photo_library:",
+                key="live:take",
+                help="Makes its pictures the forget set, to run another method on them.",
+                on_click=_take,
+                args=(record["image_set"]["name"], record["spec"]),
+            )
+
+
+def _take(images: str, spec: dict[str, Any]) -> None:
+    session.choose_images(images)
+    session.set_forget(spec["forget_ids"], spec["forget_history"])
 
 
 def summary(run: Run) -> str:

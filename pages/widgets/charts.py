@@ -35,14 +35,16 @@ def thin(rows: Sequence[Any], most: int = MOST_POINTS) -> list[Any]:
     return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
 
 
-def _steps(last: int) -> alt.X:
+def _steps() -> alt.X:
+    """The axis of the steps so far. No limits are given: with the same specification the browser
+    keeps the chart and takes in the new rows, with another it builds a new one."""
     import altair as alt
 
-    scale, axis = alt.Scale(domain=[0, max(1, last)]), alt.Axis(tickMinStep=1, format=",d")
+    scale, axis = alt.Scale(zero=True, nice=False), alt.Axis(tickMinStep=1, format=",d")
     return alt.X("step:Q", title="Steps", scale=scale, axis=axis)
 
 
-def accuracy_curves(frame: pd.DataFrame, last_step: int) -> alt.Chart:
+def accuracy_curves(frame: pd.DataFrame) -> alt.Chart:
     """Accuracy against steps. Columns: step, part (a key of PARTS), accuracy (0 to 1)."""
     import altair as alt
 
@@ -53,7 +55,7 @@ def accuracy_curves(frame: pd.DataFrame, last_step: int) -> alt.Chart:
         alt.Chart(frame, height=HEIGHT)
         .mark_line(strokeWidth=2.5, interpolate="linear")
         .encode(
-            x=_steps(last_step),
+            x=_steps(),
             y=alt.Y(
                 "accuracy:Q",
                 title="Accuracy",
@@ -107,7 +109,7 @@ def trade_off(frame: pd.DataFrame) -> alt.LayerChart:
     return line + now
 
 
-def loss_curve(frame: pd.DataFrame, last_step: int) -> alt.Chart:
+def loss_curve(frame: pd.DataFrame) -> alt.Chart:
     """The method's loss against steps. Columns: step, loss."""
     import altair as alt
 
@@ -115,7 +117,7 @@ def loss_curve(frame: pd.DataFrame, last_step: int) -> alt.Chart:
         alt.Chart(frame, height=150)
         .mark_line(color=UNLEARNED, strokeWidth=1.5)
         .encode(
-            x=_steps(last_step),
+            x=_steps(),
             y=alt.Y("loss:Q", title="Loss", scale=alt.Scale(zero=False)),
             tooltip=[
                 alt.Tooltip("step:Q", title="Step"),

@@ -50,6 +50,8 @@ def test_a_run_from_start_to_its_summary_and_compare(studio: Open, runs: Path) -
 
     other = studio(routes.UNLEARN, run=run_id)
     assert any("Done in" in box.value for box in boxes(other))
+    other.button(key="live:take").click().run()
+    assert any("all of “3”" in text.value for text in other.main.markdown)
 
     listed = studio(routes.RUNS).dataframe[0].value
     assert listed["Run"].tolist() == [run_id]

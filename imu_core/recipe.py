@@ -81,7 +81,7 @@ def default_recipe(network: str, image_set: ImageSet) -> Recipe:
     if network == "digits-cnn":
         return Recipe(epochs=_epochs(image_set, 180))
     if network == "small-cnn":
-        return Recipe(epochs=_epochs(image_set, 780))
+        return Recipe(epochs=_epochs(image_set, 1_560))
     if source in _WITH_MIRRORED_PICTURES:
         augment = "shift+flip"
     else:

@@ -23,7 +23,7 @@ FEATURE_BATCH = 1024
 class AscentConfig(MethodConfig):
     """What every ascent on the forget set has to be told."""
 
-    lr: float = parameter(0.01, "Learning rate of the ascent.", low=1e-8, high=100)
+    lr: float = parameter(0.003, "Learning rate of the ascent.", low=1e-8, high=100)
     epochs: int = parameter(
         200, "At most so many passes over the forget pictures in use.", low=1, high=10_000
     )

@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from imu_core.errors import RunError
 
 
 @contextmanager
-def clear_about_disk(path: Path) -> Iterator[None]:
+def clear_about_disk(path: Path) -> Generator[None]:
     """Turns a full or read-only disk into one sentence that names the folder."""
     try:
         yield
@@ -34,7 +34,7 @@ def clear_about_disk(path: Path) -> Iterator[None]:
         ) from (error)
 
 
-def write_whole(path: Path, write: Callable[[Path], None]) -> None:
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
     """Lets `write` fill a temporary file beside `path`, then renames it to `path`."""
     writer = f"{os.getpid()}-{threading.get_ident()}"
     temporary = path.with_name(f".{path.name}.{writer}.part")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -73,7 +73,9 @@ def run_method(
             reached = _look(task, probe, rule, step, probe_every, emit)
             probing_s += time.perf_counter() - started
     finally:
-        steps.close()
+        # Ends a generator that stopped half-way, so that what it holds is let go of now.
+        if isinstance(steps, Generator):
+            steps.close()
     task.model.eval()
     if not all(bool(torch.isfinite(p).all()) for p in task.model.parameters()):
         raise BadInput(_DIVERGED.format(f"after {number} steps"))

@@ -7,7 +7,7 @@ import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,7 @@ def _is_name(run_id: str) -> bool:
 
 
 @contextlib.contextmanager
-def at_work(path: Path) -> Iterator[None]:
+def at_work(path: Path) -> Generator[None]:
     """Marks a run's folder as being worked on; the mark goes with the process, however it ends."""
     with clear_about_disk(path), (path / LOCK).open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from imu_core import files as run_files
 from imu_core.errors import BadInput, Cancelled, ImuError, RunError
 from imu_core.networks import load_checkpoint
 from imu_core.networks.bundled import bundled_checkpoint
 from imu_core.runs import JobQueue, RunSpec, RunStore, execute_run, parse_stop, submit_run
-from imu_core import files as run_files
 from imu_core.runs.probe import heldout_rows
 
 

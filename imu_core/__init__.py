@@ -1,4 +1,4 @@
-"""The engine of the unlearning studio: image sets, classifiers, unlearning methods, evaluation, runs.
+"""The engine of the unlearning studio: image sets, classifiers, methods, evaluation, runs.
 
 Usable from a page, a terminal, a test or a notebook. It never imports streamlit or plotly.
 """

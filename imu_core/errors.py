@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 class ImuError(Exception):
-    """A mistake the person can mend; `str(error)` is the sentence shown on the page and in the terminal."""
+    """A mistake the person can mend; `str(error)` is the sentence the page and terminal show."""
 
 
 class BadInput(ImuError):

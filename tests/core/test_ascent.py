@@ -45,7 +45,7 @@ def run(name, task, **parameters):
 
 
 def plain_imu(task, config):
-    """IMU as a plain loop through the whole network at every update: the oracle of the fast path."""
+    """IMU as a plain loop through the whole network: the oracle of the fast path."""
     model, forget = task.model, task.forget
     model.eval()
     with torch.no_grad():

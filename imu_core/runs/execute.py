@@ -267,8 +267,8 @@ class _Execution:
     def _retrain(self, metrics: dict[str, Any]) -> None:
         """Adds the retrained references one by one; each is usable as soon as it is there."""
         for number in range(self.spec.retrain):
-            prefix = f"Reference {number + 1} of {self.spec.retrain}: "
-            self.log.stage("retrain", f"{prefix}retraining without the forget set")
+            reference = f"Retrained reference {number + 1} of {self.spec.retrain}"
+            self.log.stage("retrain", reference)
             key, outputs, seconds = retrained_reference(
                 self.store,
                 self.header,
@@ -276,7 +276,7 @@ class _Execution:
                 self.forget_set,
                 self.header.seed + number,
                 device=self.device,
-                progress=self.log.progress("retrain", prefix),
+                progress=self.log.progress("retrain", f"{reference}: "),
                 should_stop=self.should_stop,
             )
             started = time.perf_counter()

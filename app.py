@@ -35,6 +35,13 @@ def draw() -> None:
                 help="Choose the pictures that the model is to forget.",
             ),
             st.Page(
+                routes.INSPECT,
+                title="Inspect",
+                icon=":material/troubleshoot:",
+                url_path="inspect",
+                help="Why pictures matter, and what will happen when they go.",
+            ),
+            st.Page(
                 routes.UNLEARN,
                 title="Unlearn",
                 icon=":material/play_circle:",

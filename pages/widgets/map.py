@@ -30,7 +30,6 @@ from pages.widgets.wire import (
 
 MOST_POINTS = 100_000
 MOST_PICTURES_ASKED = 64
-SEND_ALL_PICTURES_UP_TO = 2000
 
 Mode = Literal["replace", "add", "subtract"]
 
@@ -86,6 +85,7 @@ def picture_map(
     protected: Sequence[int] | np.ndarray = (),
     highlight: int | None = None,
     sheet_of: Callable[[np.ndarray], Sheet] | None = None,
+    send_all_up_to: int = 2000,
     drawing: Mode = "replace",
     height: int = 520,
     name: str = "Map of the pictures",
@@ -103,6 +103,8 @@ def picture_map(
         protected: ids to protect.
         highlight: an id that is ringed, for example the tile opened in the gallery.
         sheet_of: makes the thumbnails of some ids, for the picture shown at the pointer.
+        send_all_up_to: sets of up to this many pictures send all thumbnails at once; of larger
+            ones those near the pointer are fetched when it rests.
         drawing: what a shape drawn without a key held does; shift adds and alt takes away.
         height: pixels.
         name: what a screen reader calls the map.
@@ -111,7 +113,7 @@ def picture_map(
     points = _checked(coordinates, groups, group_names, scores)
     payloads = _payloads(key, points, groups, group_names, scores)
     state: Any = st.session_state.get(key) or {}
-    pictures = _pictures(key, len(points), state.get("wanted"), sheet_of)
+    pictures = _pictures(key, len(points), state.get("wanted"), sheet_of, send_all_up_to)
     masks = {"selected": _bits(selected, len(points)), "protected": _bits(protected, len(points))}
     with st.container(gap=None):
         for payload_name, payload in payloads.values():
@@ -213,13 +215,17 @@ def _payloads(
 
 
 def _pictures(
-    key: str, n: int, wanted: object, sheet_of: Callable[[np.ndarray], Sheet] | None
+    key: str,
+    n: int,
+    wanted: object,
+    sheet_of: Callable[[np.ndarray], Sheet] | None,
+    send_all_up_to: int,
 ) -> tuple[str, bytes] | None:
     """Name and payload of the thumbnails: all of a small set, else those the browser asked for."""
     if sheet_of is None:
         return None
     ids = np.arange(n)
-    if n > SEND_ALL_PICTURES_UP_TO:
+    if n > send_all_up_to:
         asked = wanted[:MOST_PICTURES_ASKED] if isinstance(wanted, list) else []
         ids = checked_ids(asked, ids)
     if len(ids) == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import math
 import os
 import re
@@ -13,7 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import ROOT, Server, Watch, free_port
-from playwright.sync_api import Browser, Page, expect
+from PIL import Image
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from imu_core.embedding import pca_coordinates
 from imu_core.images import open_image_set
@@ -65,7 +67,7 @@ def open_app(page: Page, app: Server, query: str = "") -> None:
     page.locator(".row").nth(9).wait_for()
 
 
-def tile(page: Page, place: int):
+def tile(page: Page, place: int) -> Locator:
     return page.locator(".tile").nth(place)
 
 
@@ -77,6 +79,14 @@ def said(page: Page, text: str) -> None:
 def forget_count(page: Page) -> int:
     text = page.get_by_text(re.compile(r"^forget \d+:")).inner_text()
     return int(text.split()[1].rstrip(":"))
+
+
+def pixels_of(picture: Locator, side: int = 8) -> np.ndarray:
+    """The grey values (side, side) of a digit shown larger, from a picture of the screen."""
+    screen = np.asarray(Image.open(io.BytesIO(picture.screenshot())).convert("L"))
+    step = screen.shape[0] / side
+    centres = ((np.arange(side) + 0.5) * step).astype(int)
+    return screen[np.ix_(centres, centres)]
 
 
 def choose_basket(page: Page, name: str) -> None:
@@ -191,6 +201,15 @@ def test_hovering_shows_the_picture_with_its_numbers(opened: Page) -> None:
     box = tip.locator(".picture").bounding_box()
     assert box is not None
     assert box["width"] == pytest.approx(96, abs=0.5)
+
+
+def test_each_tile_shows_its_own_picture(opened: Page) -> None:
+    pixels = open_image_set("digits").train_images[:, 0].numpy()
+    # Places on the first row and beyond it; every ninth from 4 on wears the mark of an error.
+    for place in (0, 17, 33):
+        seen = pixels_of(tile(opened, place).locator(".picture"))
+        # The corners are rounded.
+        assert seen[1:-1, 1:-1] == pytest.approx(pixels[place, 1:-1, 1:-1], abs=3)
 
 
 # ---- map ----------------------------------------------------------------------------------------
@@ -325,6 +344,27 @@ def test_point_and_tile_find_each_other(on_screen: MapOnScreen) -> None:
     said(page, f"shown {lonely}")
     expect(tile(page, lonely)).to_have_class(re.compile("ringed"))
     expect(tile(page, lonely)).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("query", ["", "?send_all_up_to=0"])
+def test_the_picture_at_the_pointer_is_that_of_the_point(
+    page: Page, app: Server, points: np.ndarray, watch: Watch, query: str
+) -> None:
+    """Also with a class hidden, and whether the thumbnails were all sent or are asked for."""
+    images = open_image_set("digits")
+    open_app(page, app, query)
+    page.locator(".row").nth(0).click()
+    at = MapOnScreen(page, points).at()
+    shown = np.flatnonzero(images.train_labels.numpy() != 0)
+    apart = np.linalg.norm(at[shown, None] - at[None, shown], axis=-1)
+    np.fill_diagonal(apart, np.inf)
+    for picture in shown[apart.min(1).argsort()[-2:]].tolist():
+        page.mouse.move(*at[picture].tolist())
+        tip = page.locator(".tip.on").filter(has_text=f"Picture {picture:,}")
+        tip.locator(".picture:not(.missing)").wait_for()
+        seen = pixels_of(tip.locator(".picture"))
+        assert seen == pytest.approx(images.train_images[picture, 0].numpy(), abs=3)
+    assert watch.errors == []
 
 
 def test_the_wheel_zooms_and_fit_shows_all_again(on_screen: MapOnScreen) -> None:

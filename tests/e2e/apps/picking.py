@@ -136,5 +136,6 @@ with right:
         protected=protect,
         highlight=st.session_state.get("shown"),
         sheet_of=lambda some: picture_sheet(images.train_images[some]),
+        send_all_up_to=int(st.query_params.get("send_all_up_to", 2000)),
         events=MapEvents(on_select=selected, on_clear=cleared, on_pin=shown),
     )

@@ -91,11 +91,14 @@ def _pca(checkpoint: str, stamp: int, images: str) -> np.ndarray:
 
 def coordinates(checkpoint: str, images: str, layout: str) -> np.ndarray:
     """float32 (n, 2). Until a UMAP is there, its job is drawn and the PCA takes its place."""
+    slot = st.container()
     if layout == "UMAP":
         kept = _kept_umap(checkpoint, images)
         if kept is not None:
             return kept
-        _offer_umap(checkpoint, images)
+        # A place of its own, so that what comes and goes there does not start the map anew.
+        with slot:
+            _offer_umap(checkpoint, images)
     return _pca(checkpoint, resources.stamp(checkpoint) if checkpoint else 0, images)
 
 

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from functools import partial
-from typing import TYPE_CHECKING
-
 import streamlit as st
 
-from pages.widgets import charts, errors, resources, routes, session, thumbnails
+from pages.widgets import charts, resources, routes, saved_panel, session, set_facts, thumbnails
 from pages.widgets.forget_words import class_counts, class_summary, obstacle
+from pages.widgets.saved_panel import chosen_set
 from pages.widgets.words import percent, pictures, sentence
 
-if TYPE_CHECKING:
-    from imu_core.forget_set import ForgetSet
+__all__ = ["chosen_set", "draw"]
 
 N_SHOWN = 60
 COLUMNS = 20
@@ -32,19 +28,9 @@ def draw() -> None:
         said = obstacle(images, ids)
         if ids and said:
             st.warning(said, icon=":material/warning:")
-
-
-def chosen_set() -> ForgetSet:
-    """The session's forget set as the engine knows it."""
-    from imu_core.forget_set import ForgetSet
-
-    images = resources.chosen_image_set()
-    return ForgetSet(
-        ids=session.forget_ids(),
-        image_set=images.name,
-        fingerprint=images.fingerprint,
-        history=session.forget_history(),
-    )
+        elif ids:
+            set_facts.draw_twins(images, ids)
+        set_facts.draw_protected(images)
 
 
 def _pictures(images: str, ids: tuple[int, ...]) -> None:
@@ -68,7 +54,7 @@ def _facts(images: str, ids: tuple[int, ...]) -> None:
         return
     st.markdown(
         f"{sentence(class_summary(images, ids))}: {percent(len(ids) / opened.n_train)} of the "
-        f"{opened.n_train:,} training pictures."
+        f"{opened.n_train:,} training pictures. {set_facts.alike(images, ids)}"
     )
     st.altair_chart(
         charts.class_bars(list(opened.class_names), class_counts(images, ids).tolist()),
@@ -102,7 +88,7 @@ def _buttons(images: str, ids: tuple[int, ...]) -> None:
             on_click=session.clear_forget,
         )
         with st.popover("Save or load", icon=":material/save:"):
-            _files(ids)
+            saved_panel.draw(ids)
         if st.button(
             "Unlearn these",
             type="primary",
@@ -111,44 +97,3 @@ def _buttons(images: str, ids: tuple[int, ...]) -> None:
             disabled=bool(obstacle(images, ids)),
         ):
             routes.to_unlearn()
-
-
-def _files(ids: tuple[int, ...]) -> None:
-    for ending, mime in (("csv", "text/csv"), ("json", "application/json")):
-        st.download_button(
-            f"Save as {ending.upper()}",
-            partial(_as_file, ending) if ids else "",
-            file_name=f"forget-set-{session.images().replace(':', '-')}.{ending}",
-            mime=mime,
-            icon=":material/download:",
-            disabled=not ids,
-            on_click="ignore",
-            key=f"forget-set:{ending}",
-        )
-    uploaded = st.file_uploader(
-        "Load a saved set", type=["csv", "json"], key="forget-set:upload", max_upload_size=16
-    )
-    if uploaded is not None and st.session_state.get("forget-set:loaded") != uploaded.file_id:
-        with errors.shown():
-            _load(uploaded.name, uploaded.getvalue())
-            st.session_state["forget-set:loaded"] = uploaded.file_id
-            st.rerun()
-
-
-def _as_file(ending: str) -> str:
-    if ending == "csv":
-        return chosen_set().to_csv(resources.chosen_image_set())
-    return json.dumps(chosen_set().to_dict(), indent=1)
-
-
-def _load(name: str, content: bytes) -> None:
-    """Takes an uploaded set; one of other pictures, or a broken file, is refused."""
-    from imu_core.errors import BadInput
-    from imu_core.forget_set import read_forget_set
-
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        raise BadInput(f"“{name}” cannot be read as text; give a .csv or .json file.") from None
-    loaded = read_forget_set(text, name, resources.chosen_image_set())
-    session.set_forget(loaded.ids, loaded.history or (f"loaded from {name}",))

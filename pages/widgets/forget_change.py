@@ -10,7 +10,7 @@ from pages.widgets import session
 
 
 def buttons(ids: Iterable[int], how: str, *, key: str) -> None:
-    """Replace, Add and Remove for these training ids; `how` says in words what they are."""
+    """Replace, Add, Remove and Keep only for these ids; `how` says in words what they are."""
     found = tuple(int(number) for number in ids)
     already = set(session.forget_ids())
     n_new, n_held = len(set(found) - already), len(set(found) & already)
@@ -44,6 +44,15 @@ def buttons(ids: Iterable[int], how: str, *, key: str) -> None:
             on_click=remove,
             args=(found, how),
         )
+        st.button(
+            f"Keep only {n_held:,}" if n_held else "Keep only",
+            icon=":material/join_inner:",
+            key=f"{key}:keep",
+            disabled=not n_held or n_held == len(already),
+            help="Those of the forget set that are among these pictures; the others leave it.",
+            on_click=keep_only,
+            args=(found, how),
+        )
 
 
 def replace(ids: tuple[int, ...], how: str) -> None:
@@ -59,3 +68,9 @@ def add(ids: tuple[int, ...], how: str) -> None:
 def remove(ids: tuple[int, ...], how: str) -> None:
     left = set(session.forget_ids()) - set(ids)
     session.set_forget(left, (*session.forget_history(), f"− {how}") if left else ())
+
+
+def keep_only(ids: tuple[int, ...], how: str) -> None:
+    left = set(session.forget_ids()) & set(ids)
+    step = f"only those also in {how}"
+    session.set_forget(left, (*session.forget_history(), step) if left else ())

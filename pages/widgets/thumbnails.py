@@ -14,12 +14,15 @@ GAP = 2
 
 
 @st.cache_data(max_entries=256, show_spinner=False)
-def sheet(images: str, ids: tuple[int, ...], *, columns: int, side: int = 40) -> bytes:
+def sheet(
+    images: str, ids: tuple[int, ...], *, columns: int, side: int = 40, frame: str = ""
+) -> bytes:
     """A PNG of these training pictures in rows of `columns`, each up to `side` pixels wide.
 
-    One picture for all of them: the browser then fetches one file, not hundreds.
+    One picture for all of them: the browser then fetches one file, not hundreds. With a colour in
+    `frame` each picture has an edge of that colour.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     side = _width(resources.image_set(images).image_shape[2], side)
     rows, step = math.ceil(len(ids) / columns), side + GAP
@@ -28,7 +31,11 @@ def sheet(images: str, ids: tuple[int, ...], *, columns: int, side: int = 40) ->
     result = Image.new("RGBA", size, (0, 0, 0, 0))
     for place, tile in enumerate(_tiles(images, ids)):
         row, column = divmod(place, columns)
-        result.paste(_fitted(tile, side), (column * step, row * step))
+        fitted = _fitted(tile, side)
+        if frame:
+            inner = fitted.convert("RGB").crop((2, 2, side - 2, side - 2))
+            fitted = ImageOps.expand(inner, 2, frame)
+        result.paste(fitted, (column * step, row * step))
     return _png(result)
 
 

@@ -93,6 +93,30 @@ def test_each_network_is_offered_what_is_right_for_it(
         saliency(classifier, pixels, other)
 
 
+def test_networks_of_torchvision_are_seen_for_what_they_are() -> None:
+    """With a class token, and with a rectifier that works in place and is used twice."""
+    from torchvision.models import VisionTransformer, resnet18
+
+    transformer = VisionTransformer(32, 8, num_layers=2, num_heads=2, hidden_dim=16, mlp_dim=32)
+    transformer.heads = nn.Identity()
+    tokens = Classifier(transformer, nn.Linear(16, 5), [0.5] * 3, [0.2] * 3)
+    copied = private_copy(tokens)
+    layers = find_layers(copied, torch.zeros(1, 3, 32, 32))
+    assert layers.token_norm is copied.body.encoder.layers[-1].ln_1
+    assert layers.token_grid == (4, 4)
+    residual = resnet18(num_classes=5)
+    residual.fc = nn.Identity()
+    convolutional = Classifier(residual, nn.Linear(512, 5), [0.5] * 3, [0.2] * 3)
+    pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for classifier, images, own in (
+        (tokens, pixels[..., :32, :32], "token-grad-cam"),
+        (convolutional, pixels, "grad-cam"),
+    ):
+        shape = tuple(images.shape[1:])
+        assert {method.name for method in methods_for(classifier, shape)} == EVERYWHERE | {own}
+        assert float(saliency(classifier, images, own).maps.std()) > 0
+
+
 def test_a_network_without_convolutions_gets_no_activation_map(linear: Classifier) -> None:
     assert {method.name for method in methods_for(linear, (3, 6, 6))} == EVERYWHERE
     with pytest.raises(BadInput, match="no convolution with more than one place"):

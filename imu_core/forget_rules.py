@@ -28,6 +28,8 @@ class RuleContext:
     image_set: ImageSet
     seed: int = 0
     compute_outputs: Callable[[], Outputs] | None = field(default=None, compare=False)
+    report: Callable[[int, int, str], None] | None = field(default=None, compare=False)
+    """Told how far a slow rule is: done, of, text; it may raise `Cancelled`."""
 
     @cached_property
     def outputs(self) -> Outputs:

@@ -302,8 +302,8 @@ def test_the_other_small_networks_learn_digits(digits: ImageSet, network: str) -
     small = subset(digits, 160)
     recipe = dataclasses.replace(default_recipe(network, small), epochs=4, batch_size=32)
     _, header = train_original(small, network, seed=0, recipe=recipe, device=CPU)
-    # Twenty steps: far from trained, far from one in ten.
-    assert header.test_accuracy > 0.3
+    # Twenty steps: far from trained. One in ten is chance, and 0.2 six deviations above it.
+    assert header.test_accuracy > 0.2
 
 
 @pytest.mark.gpu

@@ -24,7 +24,6 @@ from imu_core.networks import CheckpointHeader, Classifier, save_checkpoint
 from imu_core.runs.events import EventLog
 from imu_core.runs.loop import LoopResult, run_method
 from imu_core.runs.probe import Probe, heldout_rows
-from imu_core.runs.queue import JobContext, JobQueue
 from imu_core.runs.record import first_record
 from imu_core.runs.references import (
     header_of_changed,
@@ -61,34 +60,6 @@ def execute_run(
     return _Execution(spec, store, image_set, emit, should_stop or (lambda: False)).run(
         run_id or new_run_id(spec)
     )
-
-
-def submit_run(queue: JobQueue, spec: RunSpec, store: RunStore) -> str:
-    """Id of the run (and of its job), put into the queue. Its parameters are checked at once."""
-    get_method(spec.method).config.from_mapping(spec.parameters)
-    run_id = new_run_id(spec)
-
-    def work(context: JobContext) -> str:
-        execute_run(
-            spec,
-            store,
-            run_id=run_id,
-            emit=lambda event: _as_progress(context, event),
-            should_stop=context.should_stop,
-        )
-        return run_id
-
-    title = f"{get_method(spec.method).title} · {spec.image_set} · seed {spec.seed}"
-    return queue.submit(title, work, key=run_id)
-
-
-def _as_progress(context: JobContext, event: dict[str, Any]) -> None:
-    if event["event"] == "step":
-        context.progress(event["number"], event["of"], event["note"] or "Unlearning")
-    elif event["event"] == "progress":
-        context.progress(event["done"], event["of"], event["text"])
-    elif event["event"] == "stage":
-        context.progress(0, 0, event["text"])
 
 
 class _Execution:

@@ -95,7 +95,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(np, "savez", full_disk)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(RunError, match="disk is full"):
         save_outputs(tmp_path / "o.npz", Outputs(array * 2, array, array, array))
     assert [path.name for path in tmp_path.iterdir()] == ["o.npz"]
     assert np.array_equal(load_outputs(tmp_path / "o.npz").train_logits, array)

@@ -13,8 +13,10 @@ ROOMS = {
     "By class": "pages.forget.rooms.by_class",
     "Gallery": "pages.forget.rooms.gallery",
     "Map": "pages.forget.rooms.map",
-    "At random": "pages.forget.rooms.at_random",
     "Table": "pages.forget.rooms.table",
+    "Confusion": "pages.forget.rooms.confusion",
+    "Rules": "pages.forget.rooms.rules",
+    "At random": "pages.forget.rooms.at_random",
     "Expression": "pages.forget.rooms.expression",
 }
 

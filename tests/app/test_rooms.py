@@ -227,6 +227,7 @@ def test_a_saved_set_joins_leaves_or_limits(
     assert basket(app)["ids"] == expected
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_the_map_draws_pca_at_once_and_umap_by_a_job(studio: Open) -> None:
     app = room(studio(routes.CHOOSE), "Map")
@@ -248,3 +249,83 @@ def test_the_rooms_work_without_a_model(studio: Open, monkeypatch: pytest.Monkey
     assert len(gallery_ids(app)) == 1000
     assert app.selectbox(key="gallery:sort").options[:2] == ["id", "label"]
     room(app, "Map")
+
+
+def test_a_cell_of_the_confusion_matrix_shows_its_pictures(studio: Open, digits) -> None:
+    from pages.widgets import resources
+
+    app = room(studio(routes.CHOOSE), "Confusion")
+    assert "named right" in words(app)
+    key = f"confusion:digits:{resources.stamp(resources.checkpoints('digits')[0])}"
+    app.session_state[key] = {"selection": {"rows": [], "columns": [], "cells": [(3, "3")]}}
+    app.run()
+    assert not app.exception
+    threes = set(digits.ids_of_class(3).tolist())
+    shown = set(gallery_ids(app, "cell:digits").tolist())
+    assert shown <= threes
+    assert len(shown) > 100
+    app.button(key="confusion:replace").click().run()
+    assert set(basket(app)["ids"]) == shown
+
+
+def test_a_cell_that_is_none_is_no_cell() -> None:
+    from pages.forget.rooms.confusion import chosen_cell
+
+    def selected(*cells: object) -> dict:
+        return {"selection": {"cells": list(cells)}}
+
+    names = ["a", "b"]
+    assert chosen_cell(selected((1, "a")), names) == (1, 0)
+    assert chosen_cell(selected(), names) is None
+    assert chosen_cell(selected((1, "c")), names) is None
+    assert chosen_cell(selected((2, "a")), names) is None
+    assert chosen_cell(selected((0, "a"), (1, "a")), names) is None
+
+
+QUICK = ("random", "hardest", "confident", "imu", "neighbours", "component")
+SLOW = ("mislabelled", "worst", "easiest", "influential")
+
+
+@pytest.mark.parametrize("rule", [*QUICK, *SLOW])
+def test_a_rule_proposes_pictures_with_its_sentence(studio: Open, rule: str) -> None:
+    from imu_core.forget_rules import forget_rules
+
+    app = room(studio(routes.CHOOSE), "Rules")
+    app.button_group(key="rule").set_value(rule).run()
+    why = next(one.sentence for one in forget_rules() if one.name == rule)
+    assert why in words(app)
+    app.number_input(key=f"rule:{rule}:count:digits").set_value(7).run()
+    if rule in SLOW:
+        next(one for one in app.button if one.label == "Propose").click().run()
+        run_until(app, lambda one: any(b.key == "rules:replace" for b in one.button))
+    assert not app.exception
+    assert not app.error
+    shown = gallery_ids(app, "proposal:digits")
+    app.button(key="rules:replace").click().run()
+    assert set(basket(app)["ids"]) == set(shown.tolist())
+    assert 1 <= len(shown) <= 7
+
+
+def test_more_like_the_forget_set(studio: Open) -> None:
+    app = put(studio(routes.CHOOSE), ids=(5, 6), history=("by hand",))
+    room(app, "Rules")
+    app.button_group(key="rule").set_value("alike").run()
+    slider = next(one for one in app.slider if one.label == "How many more")
+    slider.set_value(12).run()
+    app.button(key="rules:add").click().run()
+    assert len(basket(app)["ids"]) == 14
+    assert basket(app)["history"][-1] == "+ the 12 pictures most like 2 pictures chosen"
+    app.button_group(key="rule").set_value("twins").run()
+    assert not app.exception
+    assert not app.error
+
+
+def test_rules_of_the_picture_looked_at_ask_for_one(studio: Open) -> None:
+    app = room(studio(routes.CHOOSE), "Rules")
+    app.button_group(key="rule").set_value("alike").run()
+    assert "The forget set is empty" in words(app)
+    app.button_group(key="rule:alike:of").set_value("the picture looked at").run()
+    assert "Double-click a picture" in words(app)
+    app.session_state["looked-at:digits"] = 12
+    app.run()
+    assert len(gallery_ids(app, "proposal:digits")) == 50

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,14 +43,3 @@ def studio() -> Callable[..., AppTest]:
         return app
 
     return open_page
-
-
-def run_until(app: AppTest, condition: Callable[[AppTest], bool], most_s: float = 120) -> AppTest:
-    """Runs the page again, as its polling fragments would, until the condition holds."""
-    end = time.monotonic() + most_s
-    while not condition(app):
-        assert time.monotonic() < end, [element.value for element in app.main.markdown]
-        assert not app.exception
-        time.sleep(0.2)
-        app.run()
-    return app

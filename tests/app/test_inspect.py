@@ -50,7 +50,8 @@ def test_a_class_has_weights_predictions_and_its_finished_run(
     studio: Open, digits: ImageSet
 ) -> None:
     ids = digits.ids_of_class(3).tolist()
-    app = with_set(studio(routes.INSPECT), ids, protected=(0, 1, 2, *ids[:2]))
+    protected = digits.ids_of_class(8).tolist()[:3]
+    app = with_set(studio(routes.INSPECT), ids, protected=(*protected, *ids[:2]))
     assert not app.exception
     assert not app.error
     # Weights: the numbers of the engine.

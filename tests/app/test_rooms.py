@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from conftest import run_until
+from driving import run_until
 from streamlit.testing.v1 import AppTest
 
 from imu_core.images import open_image_set

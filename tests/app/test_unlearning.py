@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import run_until
+from driving import run_until
 from streamlit.testing.v1 import AppTest
 
 from imu_core.errors import BadInput

@@ -10,16 +10,22 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 if TYPE_CHECKING:
-    from conftest import Server, Watch
+    from serving import Server, Watch
 
 SLOW_MS = 120_000
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=60_000)
 PAGES = {
     "choose": "Choose what to forget",
     "unlearn": "Unlearn",
     "compare": "Compare",
     "runs": "Earlier runs",
 }
+
+
+@pytest.fixture(autouse=True)
+def patience(page: Page) -> None:
+    """A busy machine may take long; what counts is that it comes."""
+    page.set_default_timeout(SLOW_MS)
 
 
 def main_part(page: Page) -> Locator:

@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 if TYPE_CHECKING:
-    from conftest import Server, Watch
+    from serving import Server, Watch
 
 
 def port_of(server: Server) -> int:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import ROOT, Server, Watch, free_port
 from PIL import Image
 from playwright.sync_api import Browser, Locator, Page, expect
+from serving import ROOT, Server, Watch, free_port
 
 from imu_core.embedding import pca_coordinates
 from imu_core.images import open_image_set

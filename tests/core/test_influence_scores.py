@@ -262,3 +262,19 @@ def test_refit_says_how_far_the_given_head_was_from_its_optimum() -> None:
     again = refit(done.problem)
     assert again.n_steps == 0
     assert again.probability_shift == 0
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_the_same_scores_from_features_in_host_memory(digits: ImageSet) -> None:
+    problem, exact = digits_head()
+    features, labels = pixels(digits.test_images)[:20], digits.test_labels[:20]
+    there = HeadProblem(
+        problem.features, problem.labels, problem.weight.cuda(), problem.bias.cuda(), 1e-3
+    )
+    for kind in (Cholesky, Kronecker):
+        ours = Influence(there, kind(there)).on_each(features, labels)
+        assert ours.device.type == "cpu"
+        assert_close(ours, Influence(problem, kind(problem)).on_each(features, labels))
+    own = Influence(there, Cholesky(there)).self_influence()
+    assert_close(own, Influence(problem, exact).self_influence())

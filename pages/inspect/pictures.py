@@ -11,7 +11,7 @@ import streamlit as st
 from imu_core.display import number
 from pages.widgets import forget_change, resources, session
 
-SIDE = 84
+SIDE = 80
 BLUE, ORANGE = np.array([0, 114, 178.0]), np.array([213, 94, 0.0])
 
 
@@ -65,7 +65,7 @@ def row_of(
     labels = resources.image_set(images).train_labels
     with st.container(horizontal=True, gap="small", key=f"row-{key}"):
         for one, caption in zip(ids, captions, strict=True):
-            with st.container(width=SIDE + 12, gap=None):
+            with st.container(width=SIDE + 4, gap=None):
                 st.image(png(images, "Training", one), alt=f"Picture {one}, {names[labels[one]]}")
                 st.caption(caption)
                 st.button(

@@ -44,7 +44,7 @@ def weights_figure(scores: np.ndarray, weights: np.ndarray, clip: float) -> go.F
                 width=np.diff(edges),
                 name=name,
                 marker={"color": colour, "line": {"width": 0}},
-                showlegend=column == 1 and bool(mask.any()),
+                showlegend=column == 1 and bool(mask.any()) and bool(dropped.any()),
                 hovertemplate=f"about %{{x:.3g}}<br>%{{y:,}} {name}<extra></extra>",
                 row=1,
                 col=column,

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from driving import run_until
 from streamlit.testing.v1 import AppTest
 
+from imu_core.ensemble import train_ensemble
+from imu_core.evaluation.outputs import compute_outputs
 from imu_core.images import ImageSet
-from pages.widgets import routes
+from imu_core.influence import head_problem, predict_removal, quantity_values, refit
+from imu_core.networks import checkpoint_digest, load_checkpoint, read_checkpoint_header
+from imu_core.networks.bundled import bundled_checkpoint
+from pages.inspect.pictures import overlaid
+from pages.widgets import resources, routes
 
 Open = Callable[..., AppTest]
 
@@ -115,20 +125,13 @@ def test_supporters_are_those_whose_removal_lowers_the_margin(
     studio: Open, digits: ImageSet
 ) -> None:
     """The first supporter, taken out with the head refit, lowers the margin by about its score."""
-    import torch
-
-    from imu_core.evaluation.outputs import compute_outputs
-    from imu_core.influence import head_problem, predict_removal, quantity_values, refit
-    from imu_core.networks import load_checkpoint
-    from imu_core.networks.bundled import bundled_checkpoint
-
     app = one_picture(studio(routes.INSPECT), 5, "Test")
     assert not app.exception
     assert not app.error
     first = next(one for one in app.button if (one.key or "").startswith("inspect:support:look:"))
     supporter = int(first.label)
     captions = [one.value for one in app.main.caption]
-    shown = float(next(c for c in captions if "  \n+" in c).split("+")[1])
+    shown = float(next(c for c in captions if "” +" in c).split("+")[1])
 
     classifier, _ = load_checkpoint(bundled_checkpoint("digits"), image_set=digits)
     outputs = compute_outputs(classifier, digits, device=torch.device("cpu"))
@@ -180,9 +183,40 @@ def test_models_stand_in_a_row_with_drift_and_floor(studio: Open, digits: ImageS
     assert sum(one.value.startswith("says “") for one in app.main.caption) == 3
 
 
-def test_an_overlay_is_the_picture_at_nought_and_the_map_at_one() -> None:
-    from pages.inspect.pictures import overlaid
+def test_several_models_give_an_average_and_memorisation(
+    studio: Open, digits: ImageSet, runs: Path
+) -> None:
+    """With two briefly trained models in the folder the page shows them and asks for more."""
+    path = bundled_checkpoint("digits")
+    header = read_checkpoint_header(path)
+    header = replace(header, recipe={**header.recipe, "epochs": 1})
+    place = runs / "ensembles" / checkpoint_digest(path)
+    train_ensemble(place, header, digits, n_models=2, device=torch.device("cpu"))
+    app = with_set(studio(routes.INSPECT), digits.ids_of_class(3).tolist())
+    assert not app.exception
+    assert not app.error
+    told = texts(app)
+    assert "Averaged over 2 models, overall accuracy" in told
+    assert "this one model alone at r =" in told
+    assert "Over 2 models the 146 pictures of the forget set have a mean memorisation" in told
+    assert button(app, "inspect:train").label == "Train 2 models"
+    one_picture(app, 5, "Test").toggle(key="inspect:average").set_value(True).run()
+    assert not app.exception
+    assert any(" ± " in one.value for one in app.main.caption)
 
+
+def test_training_several_models_is_a_job_that_can_be_cancelled(studio: Open) -> None:
+    app = with_set(studio(routes.INSPECT), [1, 2, 3])
+    button(app, "inspect:train").click().run()
+    job = app.session_state["inspect:members-job"]
+    assert resources.job_queue().status(job).title == "Training 4 models on halves of Digits"
+    resources.job_queue().cancel(job)
+    run_until(app, lambda _: resources.job_queue().status(job).ended)
+    app.run()
+    assert [one.value for one in app.warning] == ["Cancelled"]
+
+
+def test_an_overlay_is_the_picture_at_nought_and_the_map_at_one() -> None:
     picture = np.full((2, 2, 3), 90, dtype=np.uint8)
     signed = np.array([[1.0, -1.0], [0.0, 0.5]])
     assert (overlaid(picture, signed, 1.0, 0.0) == picture).all()

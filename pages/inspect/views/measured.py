@@ -155,6 +155,6 @@ def _sentence(
         between = agreement(moved["Retrained 1"], moved["Retrained 2"])
         text += (
             f". Two retrained models agree with each other at r = {_number(between.pearson)}: "
-            "nothing can be expected to do better"
+            "a prediction can hardly do better"
         )
     return text + "."

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from imu_core.runs import Run
     from pages.inspect.views.one_picture import Seen
 
-SIDE = 168
+SIDE = 224
 
 
 def draw(which: Asked, seen: Seen) -> None:
@@ -49,7 +49,10 @@ def _row(which: Asked, seen: Seen, run: Run) -> None:
         method = st.selectbox(
             "Method", list(titles), format_func=titles.get, key="inspect:method", width=260
         )
-        share = st.slider("Map over picture, %", 0, 100, 70, 5, key="inspect:row-overlay") / 100
+        share = (
+            st.slider("Map over picture, %", 0, 100, 70, 5, key="inspect:row-overlay", width=300)
+            / 100
+        )
     wish = wish_of(which.checkpoint, which.images, seen, method)
     files = model_files(run)
     with st.spinner("Asking every model"):

@@ -9,7 +9,7 @@ import streamlit as st
 
 from pages.inspect import members, pictures
 from pages.inspect.head import Asked, likeness, support
-from pages.widgets import errors, explain, forget_change, resources
+from pages.widgets import errors, explain, forget_change, resources, session
 
 if TYPE_CHECKING:
     from pages.inspect.views.one_picture import Seen
@@ -75,11 +75,21 @@ def _row(
     for one in ids:
         spread = f" ± {error[one]:.1g}" if error is not None else ""
         name = opened.class_names[opened.train_labels[one]]
-        captions.append(f"“{name}”  \n{pictures.signed(sign * float(strength[one]))}{spread}")
+        captions.append(f"“{name}” {pictures.signed(sign * float(strength[one]))}{spread}")
     how = f"{'supports' if sign > 0 else 'opposes'} {seen.name}"
     key = f"inspect:{title.lower()}"
     pictures.row_of(ids, captions, how, key=key, on_look=pictures.look_at)
-    forget_change.buttons(ids, f"{len(ids)} pictures: {how}", key=key)
+    new = tuple(one for one in ids if one not in session.forget_ids())
+    st.button(
+        f"Add {'all ' if len(new) == len(ids) else ''}{len(new)} to the forget set"
+        if new
+        else "All are in the forget set",
+        key=f"{key}:add",
+        icon=":material/add:",
+        disabled=not new,
+        on_click=forget_change.add,
+        args=(new, f"{len(new)} pictures: {how}"),
+    )
 
 
 def _sentence(which: Asked, seen: Seen, scores: np.ndarray, names: tuple[str, ...]) -> str:
@@ -112,7 +122,7 @@ def _nearest(which: Asked, seen: Seen) -> None:
     opened = resources.image_set(which.images)
     labels = [int(opened.train_labels[one]) for one in ids]
     captions = [
-        f"“{opened.class_names[label]}”  \n{alike[one]:.3f}"
+        f"“{opened.class_names[label]}” {alike[one]:.3f}"
         for one, label in zip(ids, labels, strict=True)
     ]
     pictures.row_of(

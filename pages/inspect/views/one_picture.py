@@ -60,9 +60,7 @@ def _choice(which: Asked) -> tuple[str, int]:
             format_func=lambda name: f"{name} pictures",
         )
         # No upper bound here: an id beyond it gets a sentence, not another picture.
-        row = st.number_input(
-            "Picture (id)", step=1, key="picture", bind="query-params", width=180
-        )
+        row = st.number_input("Picture (id)", step=1, key="picture", bind="query-params", width=180)
         _offers(which, ids)
     part = part if part in PARTS else PARTS[0]
     n = opened.n_test if part == "Test" else opened.n_train
@@ -76,8 +74,8 @@ def _choice(which: Asked) -> tuple[str, int]:
 
 def _offers(which: Asked, ids: tuple[int, ...]) -> None:
     with st.popover("From the forget set", icon=":material/photo_library:", disabled=not ids):
-        some = tuple(ids[i * len(ids) // N_OFFERED] for i in range(N_OFFERED))
-        some = tuple(dict.fromkeys(some)) if len(ids) > N_OFFERED else ids
+        few = min(len(ids), N_OFFERED)
+        some = [ids[i * len(ids) // few] for i in range(few)]
         with st.container(horizontal=True, width=480):
             for one in some:
                 with st.container(width=72, gap=None):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from imu_core.saliency import SaliencyMethod
     from pages.inspect.views.one_picture import Seen
 
-SIDE = 168
+SIDE = 224
 TARGETS = {"Logit": "logit", "Margin": "margin"}
 SHUFFLED = {"no": maps.UNTOUCHED, "of the head": "head", "of all layers": "all"}
 MOST_ALIKE = 0.7
@@ -48,7 +48,9 @@ def _panels(which: Asked, seen: Seen, name: str) -> None:
             "the network.",
         )
         checked = st.toggle("Measure infidelity and sensitivity", key="inspect:checks")
-        share = st.slider("Map over picture, per cent", 0, 100, 70, 5, key="inspect:overlay")
+        share = st.slider(
+            "Map over picture, per cent", 0, 100, 70, 5, key="inspect:overlay", width=300
+        )
     with errors.shown():
         methods = maps.methods(which.checkpoint, which.images)
         told = []

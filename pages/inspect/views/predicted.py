@@ -18,6 +18,7 @@ TITLES = {
     "influence": "Influence sum",
     "refit": "Steps to the end",
 }
+WORDS = {"Newton step": "Newton step", "Steps to the end": "steps to the end"}
 UNFINISHED = 0.2
 """Share of the gradient left after one step from which on the page says that it is not enough."""
 
@@ -95,8 +96,8 @@ def _bars_sentence(names: list[str], bars: dict[str, np.ndarray], measure: str) 
     values = np.nan_to_num(bars[leading])
     if not np.any(values):
         return (
-            f"By the {leading.lower()} no test picture is named differently in sum of any class: "
-            "accuracy is too coarse to show the effect, the margin shows it."
+            f"By the {WORDS[leading]} no class gains or loses a test picture: accuracy is too "
+            "coarse to show the effect, the margin shows it."
             if measure == "Accuracy"
             else "No margin moves at all."
         )
@@ -111,10 +112,15 @@ def _bars_sentence(names: list[str], bars: dict[str, np.ndarray], measure: str) 
     if values[order[-1]] > 0 and order[-1] != order[0]:
         parts.append(told(int(order[-1])))
     kind = "accuracy" if measure == "Accuracy" else "mean margin"
-    text = f"By the {leading.lower()}, in {kind} on the test pictures " + ", ".join(parts) + "."
+    text = f"By the {WORDS[leading]}, in {kind} on the test pictures " + ", ".join(parts) + "."
     low, sums = float(values[order[0]]), np.nan_to_num(bars["Influence sum"])[order[0]]
     if low < 0:
-        text += f" The influence sum sees {percent(float(sums) / low)} of that fall."
+        share = float(sums) / low
+        text += (
+            f" The influence sum sees {percent(share)} of that fall."
+            if share > 0
+            else " The influence sum sees nothing of that fall."
+        )
     return text
 
 

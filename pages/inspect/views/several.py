@@ -57,7 +57,13 @@ def _form(which: Asked, ensemble: Ensemble | None) -> int:
     have = ensemble.n_models if ensemble is not None else 0
     with st.container(horizontal=True, vertical_alignment="bottom"):
         wanted = st.slider(
-            "Models (M)", 2, members.MOST, max(FIRST, have), step=2, key="inspect:members"
+            "Models (M)",
+            2,
+            members.MOST,
+            max(FIRST, have),
+            step=2,
+            key="inspect:members",
+            width=420,
         )
         missing = max(0, wanted - have)
         if st.button(

@@ -22,9 +22,9 @@ def draw() -> None:
         pictures, facts = st.columns([3, 2], gap="large")
         with pictures:
             _pictures(images, ids)
+            _buttons(images, ids)
         with facts:
             _facts(images, ids)
-        _buttons(images, ids)
         said = obstacle(images, ids)
         if ids and said:
             st.warning(said, icon=":material/warning:")

@@ -22,6 +22,7 @@ TITLES = {
     "component": "Extremes of a component",
     "worst": "Hardest to unlearn",
     "easiest": "Easiest to unlearn",
+    "ids": "By id",
 }
 # A visitor's text must not open files of the server.
 LEFT_OUT = {"file"}

@@ -66,7 +66,8 @@ def alike(images: str, ids: tuple[int, ...]) -> str:
     )
     if 0.05 <= value < 0.25:
         said = "somewhat alike"
-    return f"Its pictures are {said}: coherence {value:.2f} (0 by chance, 1 for copies)."
+    shown = f"{value:.2f}".replace("-", "−")
+    return f"Its pictures are {said}: coherence {shown} (0 by chance, 1 for copies)."
 
 
 def draw_twins(images: str, ids: tuple[int, ...]) -> None:

@@ -50,6 +50,12 @@ def _polled(run_id: str) -> None:
     progress = run_progress.read_progress(run.events())
     _title(_name(run))
     _bar(job, progress)
+    if run.has_metrics():
+        # Only retrained models are still to come; the comparison takes them in as they do.
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if st.button("Compare before and after", icon=":material/compare:", key="live:early"):
+                routes.to_compare(run_id)
+            st.caption("The method is done; models are being retrained to compare with.")
     _pictures(progress)
 
 
@@ -108,17 +114,21 @@ def _pictures(progress: run_progress.RunProgress) -> None:
     if not rows:
         st.caption("The curves begin with the first step.")
         return
-    said = run_progress.in_words(progress)
     curves, path = st.columns(2)
     with curves:
-        st.altair_chart(charts.accuracy_curves(pd.DataFrame(rows)), key="live:curves", alt=said)
+        # Only the rows may change from tick to tick: another `alt` would build the chart anew.
+        st.altair_chart(
+            charts.accuracy_curves(pd.DataFrame(rows)),
+            key="live:curves",
+            alt="Accuracy on forget, retain and held-out pictures, step by step",
+        )
     with path:
         st.altair_chart(
             charts.trade_off(pd.DataFrame(run_progress.path_rows(progress.probes))),
             key="live:path",
             alt="Retain accuracy against forget accuracy, step by step",
         )
-    st.markdown(said)
+    st.markdown(run_progress.in_words(progress))
     if progress.losses:
         frame = pd.DataFrame(progress.losses, columns=["step", "loss"])
         st.altair_chart(

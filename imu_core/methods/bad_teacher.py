@@ -31,7 +31,8 @@ from imu_core.methods.task import Task
 class BadTeacherConfig(DescentConfig):
     """Parameters of the bad teacher."""
 
-    epochs: int = parameter(5, "Passes over all pictures.", low=1, high=10_000)
+    lr: float = parameter(0.03, "Learning rate.", low=1e-8, high=100)
+    epochs: int = parameter(10, "Passes over all pictures.", low=1, high=10_000)
     temperature: float = parameter(1.0, "T: softens teachers and student.", low=0.01, high=1000)
 
 

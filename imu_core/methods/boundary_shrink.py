@@ -36,7 +36,7 @@ BATCH = 1024
 class BoundaryShrinkConfig(DescentConfig):
     """Parameters of boundary shrink."""
 
-    lr: float = parameter(0.001, "Learning rate.", low=1e-8, high=100)
+    lr: float = parameter(0.0005, "Learning rate.", low=1e-8, high=100)
     radius: float = parameter(
         0.1, "ε: the sign step on each pixel, in units of the pixel range (0–1).", low=0, high=1
     )

@@ -27,6 +27,7 @@ from imu_core.methods.task import Task, set_batch_norm
 class CfKConfig(DescentConfig):
     """Parameters of CF-k."""
 
+    lr: float = parameter(0.05, "Learning rate.", low=1e-8, high=100)
     k: int = parameter(
         2, "Layers that move, counted from the head; a norm belongs to its layer.", low=1, high=1000
     )

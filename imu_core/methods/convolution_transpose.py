@@ -31,7 +31,7 @@ from imu_core.methods.task import Task
 class ConvolutionTransposeConfig(DescentConfig):
     """Parameters of convolution transpose."""
 
-    epochs: int = parameter(5, "Passes over the retain pictures.", low=1, high=10_000)
+    lr: float = parameter(0.02, "Learning rate at the start.", low=1e-8, high=100)
 
 
 @torch.no_grad()

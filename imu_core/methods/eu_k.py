@@ -28,7 +28,7 @@ from imu_core.methods.task import Task
 class EuKConfig(CfKConfig):
     """Parameters of EU-k."""
 
-    lr: float = parameter(0.05, "Learning rate at the start.", low=1e-8, high=100)
+    lr: float = parameter(0.1, "Learning rate at the start.", low=1e-8, high=100)
 
 
 @register(

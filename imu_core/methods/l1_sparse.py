@@ -28,6 +28,7 @@ from imu_core.methods.task import Task, n_batches
 class L1SparseConfig(DescentConfig):
     """Parameters of ℓ1-sparse fine-tuning."""
 
+    lr: float = parameter(0.05, "Learning rate.", low=1e-8, high=100)
     gamma: float = parameter(5e-4, "γ: pull towards 0 at the first step.", low=0, high=10)
 
 

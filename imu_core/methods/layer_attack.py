@@ -40,6 +40,7 @@ class LayerAttackConfig(DescentConfig):
     """Parameters of layer attack unlearning."""
 
     lr: float = parameter(0.01, "Learning rate.", low=1e-8, high=100)
+    epochs: int = parameter(3, "Passes over the forget pictures.", low=1, high=10_000)
     batch_norm: str = parameter("eval", "Only the head moves: batch norm stays.", choices=("eval",))
     radius: float = parameter(
         0.3, "ε: reach of the attack, in deviations of the features.", low=0, high=100

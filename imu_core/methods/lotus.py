@@ -35,9 +35,9 @@ from imu_core.optimisers import AdamW
 class LotusConfig(DescentConfig):
     """Parameters of LoTUS."""
 
-    lr: float = parameter(0.001, "Learning rate (AdamW).", low=1e-8, high=100)
+    lr: float = parameter(0.003, "Learning rate (AdamW).", low=1e-8, high=100)
     momentum: float = parameter(0.9, "β₁ of AdamW.", low=0, high=0.999)
-    alpha: float = parameter(4.0, "α: how strongly τ answers to the accuracy.", low=0, high=100)
+    alpha: float = parameter(8.0, "α: how strongly τ answers to the accuracy.", low=0, high=100)
     retain_share: float = parameter(0.3, "Share of the retain pictures used.", low=0, high=1)
 
 

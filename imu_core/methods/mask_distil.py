@@ -35,7 +35,7 @@ from imu_core.methods.task import Task
 class MaskDistilConfig(DescentConfig):
     """Parameters of masked self-distillation."""
 
-    lr: float = parameter(0.003, "Learning rate.", low=1e-8, high=100)
+    lr: float = parameter(0.001, "Learning rate.", low=1e-8, high=100)
     scope: str = parameter(
         "all", "The weights that move: the classifier head, or all.", choices=("head", "all")
     )

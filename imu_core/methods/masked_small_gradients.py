@@ -32,10 +32,11 @@ from imu_core.methods.task import Task
 class MaskedSmallGradientsConfig(DescentConfig):
     """Parameters of masked small gradients."""
 
+    lr: float = parameter(0.1, "Learning rate at the start.", low=1e-8, high=100)
     epochs: int = parameter(5, "Passes over the retain pictures.", low=1, high=10_000)
     ratio: float = parameter(0.3, "Share of the body's weights drawn anew.", low=0, high=1)
     kept_rate: float = parameter(
-        0.1, "Learning rate of the kept weights, as a share of lr.", low=0, high=1
+        1.0, "Learning rate of the kept weights, as a share of lr.", low=0, high=1
     )
 
 

@@ -37,11 +37,11 @@ N_BLENDS, MOST_OF_CLASS = 4, 0.98
 class NatmuConfig(DescentConfig):
     """Parameters of NatMU."""
 
-    lr: float = parameter(0.001, "Learning rate at the start (AdamW).", low=1e-8, high=100)
+    lr: float = parameter(0.003, "Learning rate at the start (AdamW).", low=1e-8, high=100)
     epochs: int = parameter(5, "Passes over retain pictures and blends.", low=1, high=10_000)
     momentum: float = parameter(0.9, "β₁ of AdamW.", low=0, high=0.999)
     delta: float = parameter(
-        -0.1, "δ: above 0 more of the forget picture shows, below 0 less.", low=-1, high=1
+        0.1, "δ: above 0 more of the forget picture shows, below 0 less.", low=-1, high=1
     )
 
 

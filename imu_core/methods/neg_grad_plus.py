@@ -32,8 +32,9 @@ from imu_core.methods.task import Task
 class NegGradPlusConfig(DescentConfig):
     """Parameters of NegGrad+."""
 
+    lr: float = parameter(0.03, "Learning rate.", low=1e-8, high=100)
     epochs: int = parameter(5, "Passes over the retain pictures.", low=1, high=10_000)
-    alpha: float = parameter(0.95, "α: share of the retain term.", low=0, high=1)
+    alpha: float = parameter(0.99, "α: share of the retain term.", low=0, high=1)
     weighting: str = weighting_parameter()
 
 

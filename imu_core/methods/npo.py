@@ -35,12 +35,13 @@ from imu_core.methods.task import Task
 class NpoConfig(DescentConfig):
     """Parameters of NPO."""
 
-    lr: float = parameter(0.05, "Learning rate.", low=1e-8, high=100)
+    lr: float = parameter(0.02, "Learning rate.", low=1e-8, high=100)
+    epochs: int = parameter(20, "Passes over the forget pictures.", low=1, high=10_000)
     batch_norm: str = parameter(
         "eval", "Batch norm while unlearning: eval keeps its statistics.", choices=("eval", "train")
     )
     beta: float = parameter(
-        0.5, "β: how soon a picture counts as forgotten; towards 0 is ascent.", low=1e-4, high=100
+        3.0, "β: how soon a picture counts as forgotten; towards 0 is ascent.", low=1e-4, high=100
     )
     scope: str = parameter(
         "head", "The weights that move: the classifier head, or all.", choices=("head", "all")

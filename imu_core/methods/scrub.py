@@ -41,10 +41,10 @@ from imu_core.methods.task import Task, n_batches, set_batch_norm
 class ScrubConfig(DescentConfig):
     """Parameters of SCRUB."""
 
-    lr: float = parameter(0.005, "Learning rate.", low=1e-8, high=100)
+    lr: float = parameter(0.01, "Learning rate.", low=1e-8, high=100)
     epochs: int = parameter(6, "Passes over the retain pictures.", low=1, high=10_000)
     max_epochs: int = parameter(3, "Passes that begin with a max phase.", low=0, high=10_000)
-    alpha: float = parameter(0.5, "α: weight of the KL on retain pictures.", low=0, high=100)
+    alpha: float = parameter(0.05, "α: weight of the KL on retain pictures.", low=0, high=100)
     gamma: float = parameter(1.0, "γ: weight of the cross-entropy.", low=0, high=100)
     temperature: float = parameter(4.0, "T: softens teacher and student.", low=0.01, high=1000)
     rewind: bool = parameter(True, "Go back to the pass that errs as on held-out pictures.")

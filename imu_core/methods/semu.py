@@ -39,7 +39,7 @@ BATCH = 1024
 class SemuConfig(DescentConfig):
     """Parameters of SEMU."""
 
-    lr: float = parameter(0.01, "Learning rate.", low=1e-8, high=100)
+    lr: float = parameter(0.0005, "Learning rate.", low=1e-8, high=100)
     weight_decay: float = parameter(0.0, "L2 decay of R, per update.", low=0, high=1)
     batch_norm: str = parameter("eval", "Batch norm stays as it is.", choices=("eval",))
     energy: float = parameter(

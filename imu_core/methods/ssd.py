@@ -36,7 +36,7 @@ class SsdConfig(MethodConfig):
     """Parameters of SSD."""
 
     alpha: float = parameter(
-        3.0,
+        5.0,
         "α, selection: how many times larger than over all pictures a weight's Fisher over the "
         "forget pictures must be. Cannot exceed n / |forget|.",
         low=0,

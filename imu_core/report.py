@@ -17,11 +17,11 @@ from torch import Tensor
 from imu_core import __version__, display
 from imu_core.errors import ImuError, RunError
 from imu_core.evaluation.verdict import verdict
+from imu_core.files import write_whole
 from imu_core.images import ImageSet, open_image_set
 from imu_core.methods.registry import get_method
 from imu_core.replay import replay_command
 from imu_core.runs import Run
-from imu_core.files import write_whole
 
 MOST_PICTURES = 60
 

@@ -10,8 +10,9 @@ STAMP := $(VENV)/.imu-installed
 app: $(STAMP)
 	@$(BIN)/imu app
 
+# One thread: the tests' small models are no faster on two, and the browser tests need a core too.
 test: lint
-	@$(BIN)/python -m pytest tests
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .

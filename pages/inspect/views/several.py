@@ -16,6 +16,8 @@ from pages.widgets.words import pictures as counted
 
 N_SHOWN = 8
 FIRST = 4
+AT_ONCE = 12_000
+"""Pictures over all models up to which their heads are fitted without being asked for."""
 SURE = 8
 """Models from which on memorisation of single pictures is worth showing as a chart."""
 
@@ -37,7 +39,14 @@ def draw(which: Asked, digest: str, ids: tuple[int, ...]) -> None:
         n_models = _form(which, ensemble)
         if ensemble is not None:
             used = min(ensemble.n_models, n_models)
-            _averaged(which, ensemble, used, digest, ids)
+            n_fitted = used * resources.image_set(which.images).n_train
+            if st.toggle(
+                f"Average the prediction over {used} models",
+                value=n_fitted <= AT_ONCE,
+                key="inspect:averaged",
+                help="Fits the head of each of them first: seconds a model on large sets.",
+            ):
+                _averaged(which, ensemble, used, digest, ids)
             _memorised(which, ensemble, ids)
         explain.how(
             "Every model is trained by the recipe of this one on a random half of the training "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -66,7 +67,7 @@ def kronfluence_head(
     training, asked = TensorDataset(images, labels), TensorDataset(queries, query_labels)
     analyzer = Analyzer(
         "head",
-        prepare_model(classifier, task),
+        prepare_model(copy.deepcopy(classifier), task),
         task,
         cpu=images.device.type == "cpu",
         disable_tqdm=True,

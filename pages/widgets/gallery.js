@@ -27,7 +27,7 @@ class Gallery {
     grid.onpointerover = event => this.showTip(this.tileOf(event))
     grid.onpointerleave = () => this.hideTip()
     grid.onscroll = () => this.hideTip()
-    grid.onfocusin = event => this.moveFocus(this.tileOf(event)?.index, false)
+    grid.addEventListener("focusin", event => this.moveFocus(this.tileOf(event)?.index, false))
     dialog.onclick = event => event.target === dialog && dialog.close()
     dialog.onclose = () => this.tiles[this.focused]?.focus()
   }
@@ -47,6 +47,7 @@ class Gallery {
     if (this.shown !== data.payload) this.showPage(page, data)
     this.root.style.setProperty("--size", `${data.size}px`)
     this.root.classList.toggle("small", data.size < 44)
+    this.root.dataset.basket = data.basket
     this.grid.style.maxHeight = `${data.height}px`
     this.grid.setAttribute("aria-label", data.name)
     this.sets.forget = new Set(data.selected)

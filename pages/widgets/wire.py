@@ -5,7 +5,9 @@ Streamlit sends an unchanged message as a short reference, so a click that chang
 pictures are chosen costs some hundred bytes and never the pictures again.
 
 The browser numbers each pick and repeats it until the server has acknowledged its number, so picks
-made while the server is busy survive, and no pick is applied twice.
+made while the server is busy survive. A run that is broken off between applying a pick and
+acknowledging it meets the pick again: whoever applies picks must make each change in one assignment
+and gain nothing from making it twice.
 """
 
 from __future__ import annotations
@@ -66,7 +68,10 @@ class BrowserPick:
 
 
 def new_picks(state: object, key: str) -> Iterator[BrowserPick]:
-    """The picks of a widget's state that have not been applied yet, in the order they were made."""
+    """The picks of a widget's state that have not been applied yet, in the order they were made.
+
+    Each is acknowledged when the next one is asked for, that is, after it has been applied.
+    """
     done = acknowledged(key)
     for raw in _as_list(state)[:_MAX_PICKS_A_MESSAGE]:
         if not isinstance(raw, Mapping):
@@ -75,8 +80,10 @@ def new_picks(state: object, key: str) -> Iterator[BrowserPick]:
         if not _is_int(number) or number <= done or not isinstance(kind, str):
             continue
         done = number
-        st.session_state[_acknowledged_key(key)] = number
         yield BrowserPick(number, kind, raw)
+        # Only now: each touch of the session may end this run for a newer one, and a pick that was
+        # acknowledged but not applied would be lost. Applied twice, it changes nothing.
+        st.session_state[_acknowledged_key(key)] = number
 
 
 def acknowledged(key: str) -> int:

@@ -53,6 +53,23 @@ def test_a_pick_is_applied_once_and_in_order(session: dict[str, Any]) -> None:
     assert wire.acknowledged("another") == 0
 
 
+def test_a_pick_whose_run_was_broken_off_comes_again(session: dict[str, Any]) -> None:
+    sent = [{"number": 1, "kind": "pin"}, {"number": 2, "kind": "pin"}]
+    applied = []
+
+    def apply_until(last: int) -> None:
+        for pick in wire.new_picks(sent, "map"):
+            if pick.number > last:
+                raise InterruptedError
+            applied.append(pick.number)
+
+    with pytest.raises(InterruptedError):
+        apply_until(1)
+    assert wire.acknowledged("map") == 1
+    apply_until(2)
+    assert applied == [1, 2]
+
+
 @pytest.mark.parametrize(
     "state",
     [None, 5, "picks", {"number": 1}, [7], [{"kind": "pin"}], [{"number": "1", "kind": "pin"}],

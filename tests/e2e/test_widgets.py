@@ -91,6 +91,7 @@ def pixels_of(picture: Locator, side: int = 8) -> np.ndarray:
 
 def choose_basket(page: Page, name: str) -> None:
     page.get_by_test_id("stButtonGroup").get_by_text(name, exact=True).click()
+    page.locator(f".root[data-basket='{name}']").wait_for()
 
 
 # ---- gallery ------------------------------------------------------------------------------------

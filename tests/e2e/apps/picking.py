@@ -44,10 +44,15 @@ def now(event: str) -> None:
     st.session_state.heard = [*st.session_state.get("heard", []), event][-6:]
 
 
+def states() -> tuple[np.ndarray, ...]:
+    """The forget sets so far, the present one last."""
+    return st.session_state.get("states", (np.zeros(0, np.int64),))
+
+
 def keep(ids: np.ndarray, mode: str) -> None:
-    history = st.session_state.setdefault("history", [])
-    history.append(st.session_state.get("forget", np.zeros(0, np.int64)))
-    st.session_state.forget = combine(history[-1], ids, mode)
+    new = combine(states()[-1], ids, mode)
+    if not np.array_equal(new, states()[-1]):
+        st.session_state.states = (*states(), new)
 
 
 def picked(pick: Pick) -> None:
@@ -77,13 +82,12 @@ def shown(picture: int) -> None:
 
 
 def undo() -> None:
-    if st.session_state.get("history"):
-        st.session_state.forget = st.session_state.history.pop()
+    st.session_state.states = states()[:-1] or states()
 
 
 st.set_page_config(layout="wide")
 images = pictures()
-forget = st.session_state.get("forget", np.zeros(0, np.int64))
+forget = states()[-1]
 protect = st.session_state.get("protect", np.zeros(0, np.int64))
 st.write(f"forget {len(forget)}: {forget[:12].tolist()} sum {int(forget.sum())}")
 st.write(f"protect {len(protect)}: {protect[:12].tolist()}")

@@ -24,7 +24,7 @@ from scipy import stats
 from timing import Clock, Row, collect, installed, peak_memory
 from torch import Tensor
 
-from imu_core.device import pick_device
+from imu_core.device import forward_batch, pick_device
 from imu_core.images import ImageSet, open_image_set
 from imu_core.influence import (
     Cholesky,
@@ -43,7 +43,6 @@ from imu_core.networks.classifier import Classifier
 
 RESULTS = Path(__file__).parent / "results"
 IMAGES = "fashion-mnist:10000"
-BATCH = 1024
 PEERS = ("captum", "kronfluence")
 
 
@@ -51,7 +50,7 @@ def passed(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
     """Features and logits of all pictures."""
     features, logits = [], []
     with torch.inference_mode():
-        for batch in images.split(BATCH):
+        for batch in images.split(forward_batch(images.device)):
             features.append(classifier.features(batch))
             logits.append(classifier.head(features[-1]))
         return torch.cat(features), torch.cat(logits)
@@ -59,7 +58,7 @@ def passed(classifier: Classifier, images: Tensor) -> tuple[Tensor, Tensor]:
 
 def bare_forward(classifier: Classifier, images: Tensor) -> None:
     with torch.inference_mode():
-        for batch in images.split(BATCH):
+        for batch in images.split(forward_batch(images.device)):
             classifier(batch)
 
 
@@ -207,7 +206,7 @@ def imu_rows(clock: Clock, classifier: Classifier, n_big: int) -> list[Row]:
     mean, std = whole.pixel_statistics
     big = build_network(
         "resnet18", image_shape=(1, 28, 28), n_classes=10, mean=mean, std=std, seed=0
-    ).to(clock.device)
+    ).to(device=clock.device, memory_format=torch.channels_last)
     on_gpu = clock.device.type == "cuda"
     n = len(images) if on_gpu else n_big
     return [*rows, imu_row(clock, big, "ResNet-18", images[:n], labels[:n], 50 if on_gpu else 3)]
@@ -260,6 +259,7 @@ def main() -> None:
     path = bundled_checkpoint(IMAGES)
     assert path is not None, f"{IMAGES} has no bundled checkpoint"
     classifier = load_checkpoint(path, image_set=images)[0].to(device)
+    classifier = classifier.to(memory_format=torch.channels_last)
     peers = list(installed(PEERS))
 
     features, logits = passed(classifier, images.train_images.to(device))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from imu_core.device import forward_batch
 from imu_core.epochs import Epoch, augmented, draw_epoch
 from imu_core.errors import BadInput, Cancelled, RunError
 from imu_core.images.image_set import ImageSet
@@ -175,9 +176,9 @@ def one_cycle(step: int, of: int, peak: float) -> float:
 @torch.inference_mode()
 def accuracy_on_test(classifier: Classifier, image_set: ImageSet) -> float:
     """Share of the test pictures that the classifier names rightly, on its own device."""
-    right = 0
+    right, size = 0, forward_batch(classifier.device)
     for images, labels in zip(
-        image_set.test_images.split(1024), image_set.test_labels.split(1024), strict=True
+        image_set.test_images.split(size), image_set.test_labels.split(size), strict=True
     ):
         predicted = classifier(images.to(classifier.device)).argmax(1)
         right += int((predicted.cpu() == labels).sum())

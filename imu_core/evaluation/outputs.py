@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imu_core.device import forward_batch
 from imu_core.errors import Cancelled, RunError
 from imu_core.files import write_whole
 from imu_core.images.image_set import ImageSet
@@ -52,8 +53,7 @@ def compute_outputs(
     `should_stop` turns true between two batches.
     """
     target = torch.device(device)
-    # On a processor larger batches fall out of its cache: 1,024 take twice as long as 256.
-    size = batch_size or (256 if target.type == "cpu" else 1024)
+    size = batch_size or forward_batch(target)
     model = copy.deepcopy(classifier).eval().to(target)
     model = model.to(memory_format=torch.channels_last)
     n, m = image_set.n_train, image_set.n_test

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from imu_core.device import forward_batch
 from imu_core.evaluation.outputs import Outputs
 from imu_core.images.image_set import ImageSet
 from imu_core.networks.classifier import Classifier
@@ -15,7 +16,6 @@ from imu_core.networks.modes import eval_mode
 
 SAMPLE_WITH_FEATURES = 4096
 SAMPLE_WITH_PICTURES = 512
-BATCH = 1024
 
 
 def heldout_rows(image_set: ImageSet) -> Tensor:
@@ -125,7 +125,7 @@ class Probe:
     def _right(model: Classifier, part: _Part, constant_body: bool) -> Tensor:
         if constant_body:
             return model.head(part.features).argmax(1) == part.labels
-        logits = [model(images) for images in part.images.split(BATCH)]
+        logits = [model(images) for images in part.images.split(forward_batch(part.images.device))]
         if not logits:
             return torch.zeros(0, dtype=torch.bool)
         return torch.cat(logits).argmax(1) == part.labels

@@ -44,7 +44,15 @@ def build_parser() -> Parser:
     commands = parser.add_subparsers(
         title="commands", dest="command", metavar="COMMAND", parser_class=Parser
     )
-    for add in (_add_lists, _add_train, _add_unlearn, _add_influence, _add_runs, _add_app):
+    for add in (
+        _add_lists,
+        _add_train,
+        _add_model_import,
+        _add_unlearn,
+        _add_influence,
+        _add_runs,
+        _add_app,
+    ):
         add(commands)
     return parser
 
@@ -78,6 +86,51 @@ def _add_train(commands: argparse._SubParsersAction) -> None:
     _add_device(parser)
 
 
+def _add_model_import(commands: argparse._SubParsersAction) -> None:
+    parent = commands.add_parser("model", help="bring in a model of your own", allow_abbrev=False)
+    parent.description = "Bring in a model of your own."
+    inner = parent.add_subparsers(
+        dest="action",
+        metavar="COMMAND",
+        required=True,
+        parser_class=Parser,
+        help="what to do with it",
+    )
+    parser = _command(
+        inner, "import", "own_model:import_model", "make a checkpoint of weights from elsewhere"
+    )
+    parser.add_argument("file", metavar="FILE", help="weights: .safetensors, or .pt and .pth")
+    parser.add_argument(
+        "--network",
+        required=True,
+        metavar="N",
+        help="their network: one of “imu networks”, or torchvision:NAME such as "
+        "torchvision:resnet18",
+    )
+    parser.add_argument(
+        "--size", type=int, metavar="PIXELS", help="input side of a torchvision network (224)"
+    )
+    parser.add_argument(
+        "--normalise",
+        default="pictures",
+        metavar="P",
+        help="mean and deviation: pictures, imagenet, half or none (default: pictures)",
+    )
+    for name, what in (("mean", "mean"), ("std", "deviation")):
+        parser.add_argument(
+            f"--{name}", metavar="X,X,X", help=f"{what} of pixels in 0–1, one a channel or for all"
+        )
+    parser.add_argument(
+        "--allow-pt", action="store_true", help="read .pt and .pth (tensors only, no code)"
+    )
+    _add_images(parser)
+    parser.add_argument(
+        "--out", required=True, metavar="FILE", help="the checkpoint to write (.safetensors)"
+    )
+    _add_device(parser)
+    _add_json(parser)
+
+
 def _add_unlearn(commands: argparse._SubParsersAction) -> None:
     parser = _command(
         commands, "unlearn", "unlearning:unlearn", "unlearn a forget set and measure the result"
@@ -85,6 +138,9 @@ def _add_unlearn(commands: argparse._SubParsersAction) -> None:
     _add_images(parser)
     _add_model(parser)
     parser.add_argument("--forget", required=True, metavar="SPEC", help=FORGET_HELP)
+    parser.add_argument(
+        "--protect", metavar="SPEC", help="retain pictures whose fate is watched (like --forget)"
+    )
     parser.add_argument("--method", required=True, metavar="M", help="method, see “imu methods”")
     parser.add_argument(
         "--set", action="append", default=[], metavar="K=V", help="a parameter; may be repeated"
@@ -141,6 +197,11 @@ def _add_runs(commands: argparse._SubParsersAction) -> None:
 def _add_app(commands: argparse._SubParsersAction) -> None:
     parser = _command(commands, "app", "serving:app", "open the studio in the browser")
     parser.add_argument("--port", type=int, default=8501, metavar="P", help="(default: 8501)")
+    parser.add_argument(
+        "--allow-pt",
+        action="store_true",
+        help="let the page read .pt and .pth files of this machine (as IMU_ALLOW_PT=1 does)",
+    )
     _add_runs_folder(parser)
     parser = _command(
         commands, "doctor", "doctor:doctor", "say what is installed, found and writable here"

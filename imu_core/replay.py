@@ -19,6 +19,9 @@ def replay_command(run: Run, image_set: ImageSet | None = None) -> str:
     spec = run.record["spec"]
     words = ["imu", "unlearn", "--images", spec["image_set"], "--checkpoint", spec["checkpoint"]]
     words += ["--forget", forget_spec(run.forget_ids, image_set), "--method", spec["method"]]
+    if protected := spec.get("protected_ids"):
+        ids = torch.tensor(protected, dtype=torch.int64)
+        words += ["--protect", forget_spec(ids, image_set)]
     for name, value in spec["parameters"].items():
         words += ["--set", f"{name}={value}"]
     if spec["stop"]:

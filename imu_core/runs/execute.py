@@ -83,6 +83,7 @@ class _Execution:
         how = "; ".join(spec.forget_history) or f"{len(spec.forget_ids)} ids"
         self.forget_set = ForgetSet.of(self.images, spec.forget_ids, how)
         self.forget_set.check_usable(self.images)
+        ForgetSet.of(self.images, spec.protected_ids, "protected")
         loaded = keep_original(store, spec.checkpoint, self.images)
         self.original: Classifier = loaded[0].to(self.device)
         self.header: CheckpointHeader = loaded[1]

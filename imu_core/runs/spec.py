@@ -73,6 +73,8 @@ class RunSpec:
     device: str = "auto"
     probe_every: int = 0
     """Steps between probes; 0 chooses."""
+    protected_ids: tuple[int, ...] = ()
+    """Retain pictures whose fate is to be watched; the method is not told of them."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.retrain <= MOST_REFERENCES:
@@ -84,6 +86,11 @@ class RunSpec:
             raise BadInput(f"The seed must be 0 or more, not {self.seed}.")
         if self.probe_every < 0:
             raise BadInput(f"The steps between probes must be 0 or more, not {self.probe_every}.")
+        if both := set(self.protected_ids) & set(self.forget_ids):
+            raise BadInput(
+                f"{len(both):,} pictures are to be forgotten and protected at once "
+                f"(the first is {min(both)}); take them out of one of the two sets."
+            )
         parse_stop(self.stop)
 
     def to_dict(self) -> dict[str, Any]:
@@ -94,4 +101,5 @@ class RunSpec:
         values = dict(data)
         values["forget_ids"] = tuple(values["forget_ids"])
         values["forget_history"] = tuple(values["forget_history"])
+        values["protected_ids"] = tuple(values.get("protected_ids", ()))
         return cls(**values)

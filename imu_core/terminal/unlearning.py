@@ -56,6 +56,9 @@ def unlearn(arguments: argparse.Namespace) -> int:
     print_table(*runs_table(runs))
     for run in runs:
         print_verdict(run)
+        if rows := run.reports():
+            print()
+            print_table(*display.report_table(rows))
     return 0
 
 
@@ -76,6 +79,7 @@ def runs_object(runs: Sequence[Run]) -> dict[str, Any]:
                 "steps": run.record["steps"],
                 "before": metrics["before"],
                 "after": metrics["after"],
+                **({"reports": rows} if (rows := run.reports()) else {}),
             }
             for run, metrics in zip(runs, measured, strict=True)
         ],
@@ -154,6 +158,9 @@ def _filled(
 
     forget = parse_forget_spec(arguments.forget, image_set, outputs=outputs)
     forget.check_usable(image_set)
+    protected: tuple[int, ...] = ()
+    if arguments.protect:
+        protected = parse_forget_spec(arguments.protect, image_set, outputs=outputs).ids
     checkpoint = original_checkpoint(arguments, image_set, device, progress)
     return dataclasses.replace(
         draft,
@@ -161,6 +168,7 @@ def _filled(
         checkpoint=_short(checkpoint),
         forget_ids=forget.ids,
         forget_history=forget.history,
+        protected_ids=protected,
     )
 
 

@@ -9,7 +9,7 @@ st.markdown(
     "What the run did: the model before, after, and models retrained without the forget set."
 )
 
-VIEWS = ["Summary", "Confusion", "Features", "Membership"]
+VIEWS = ["Summary", "Confusion", "Features", "Membership", "Protected"]
 
 
 def draw_page() -> None:
@@ -28,6 +28,8 @@ def draw_page() -> None:
             from pages.compare.views import features as module
         elif view == "Membership":
             from pages.compare.views import membership as module
+        elif view == "Protected":
+            from pages.compare.views import protected as module
         else:
             from pages.compare.views import summary as module
         module.draw(chosen)

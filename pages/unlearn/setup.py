@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import streamlit as st
 
 from imu_core.display import seconds
-from pages.widgets import errors, explain, forget_words, method_form, resources, routes, session
+from pages.widgets import (
+    baskets,
+    errors,
+    explain,
+    forget_words,
+    method_form,
+    resources,
+    routes,
+    session,
+)
 
 if TYPE_CHECKING:
     from imu_core.methods.registry import Method
@@ -92,6 +101,7 @@ def start(
             seed=seed,
             stop=stop,
             retrain=n_references,
+            protected_ids=baskets.protected(),
         )
     )
 

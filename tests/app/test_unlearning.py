@@ -10,9 +10,12 @@ from driving import run_until
 from streamlit.testing.v1 import AppTest
 
 from imu_core.errors import BadInput
+from imu_core.evaluation.watched import watched
+from imu_core.images import open_image_set
 from imu_core.methods.registry import all_methods, get_method
 from imu_core.runs import RunStore
 from pages.widgets import resources, routes
+from pages.widgets.example import shipped_example
 
 Open = Callable[..., AppTest]
 
@@ -56,6 +59,40 @@ def test_a_run_from_start_to_its_summary_and_compare(studio: Open, runs: Path) -
     listed = studio(routes.RUNS).dataframe[0].value
     assert listed["Run"].tolist() == [run_id]
     assert listed["Forget"][0] == pytest.approx(100 * after["forget_accuracy"])
+
+
+def test_the_protected_are_watched_in_compare(studio: Open, runs: Path) -> None:
+    app = ready_to_start(studio)
+    digits = open_image_set("digits")
+    fives = tuple(digits.ids_of_class(5)[:4].tolist())
+    baskets = app.session_state["baskets"]
+    app.session_state["baskets"] = {"digits": {**baskets["digits"], "protected": fives}}
+    app.number_input(key="run:references").set_value(0)
+    start(app)
+    run_until(app, lambda app: any("Done in" in box.value for box in boxes(app)))
+    (run,) = RunStore(runs).runs()
+    assert tuple(run.record["spec"]["protected_ids"]) == fives
+
+    shown = studio(routes.COMPARE, run=run.id)
+    shown.segmented_control(key="view").set_value("Protected").run()
+    assert not shown.exception
+    text = " ".join(one.value for one in shown.main.markdown)
+    assert "4 pictures, protected when the run was started" in text
+    frame = shown.dataframe[0].value
+    assert sorted(frame["id"]) == sorted(fives)
+    assert frame["change"].is_monotonic_increasing
+    shares = [
+        watched(outputs.train_logits, digits.train_labels.numpy(), fives).probability
+        for outputs in (run.original_outputs(), run.outputs())
+    ]
+    assert min(frame["change"]) == pytest.approx(100 * min(shares[1] - shares[0]))
+
+
+def test_compare_says_how_to_protect_where_nothing_was(studio: Open) -> None:
+    app = studio(routes.COMPARE, run=shipped_example().id)
+    app.segmented_control(key="view").set_value("Protected").run()
+    assert any("No picture was protected" in box.value for box in app.main.info)
+    assert not app.exception
 
 
 def boxes(app: AppTest) -> list:
@@ -149,6 +186,24 @@ def test_values_of_the_form_outlive_a_change_of_page(studio: Open, runs: Path) -
     (run,) = RunStore(runs).runs()
     assert run.record["spec"]["parameters"]["lr"] == 0.5
     assert run.record["spec"]["seed"] == 4
+
+
+def test_requests_one_after_another_have_their_table(studio: Open, runs: Path) -> None:
+    app = ready_to_start(studio)
+    app.selectbox(key="method").set_value("l2ul").run()
+    app.number_input(key="parameter:l2ul:requests").set_value(2)
+    app.number_input(key="parameter:l2ul:epochs").set_value(1)
+    app.selectbox(key="parameter:l2ul:regulariser").set_value("none")
+    app.number_input(key="run:references").set_value(0)
+    start(app)
+    run_until(app, lambda app: any("Done in" in box.value for box in boxes(app)))
+    (run,) = RunStore(runs).runs()
+    table = app.main.table[-1].value
+    assert table["Request"].tolist() == ["1", "2"]
+    assert table["On all earlier requests"][0] == "–"
+    kept = [row["retain_accuracy"] for row in run.reports()]
+    assert table["Retain accuracy"].tolist() == [f"{100 * share:.1f} %" for share in kept]
+    assert not app.exception
 
 
 def test_what_the_browser_sends_is_checked_again(studio: Open) -> None:

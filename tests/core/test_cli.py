@@ -400,6 +400,23 @@ def test_the_replay_command_gives_the_same_numbers(
         assert again["after"][name] == pytest.approx(first["after"][name], abs=1e-3)
 
 
+def test_protected_pictures_are_kept_with_the_run(
+    finished: dict, runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = RunStore(runs).open(finished["runs"][0]["run"])
+    line = shlex.split(replay_command(first))
+    line[line.index("--retrain") + 1] = "0"
+    words = [*line[1:], "--protect", "class=5", "--device", "cpu", "--runs", str(tmp_path)]
+    assert main(words) == 0
+    (run,) = RunStore(tmp_path).runs()
+    digits = open_image_set("digits")
+    assert run.record["spec"]["protected_ids"] == digits.ids_of_class(5).tolist()
+    assert "--protect class=5" in replay_command(run, digits)
+    capsys.readouterr()
+    assert main([*line[1:], "--protect", "class=3", "--runs", str(tmp_path)]) == 2
+    assert "forgotten and protected at once" in capsys.readouterr().err
+
+
 def test_names_in_the_evidence_file_are_escaped(finished: dict, runs: Path, tmp_path: Path) -> None:
     copy = tmp_path / "runs"
     shutil.copytree(runs, copy)
@@ -426,6 +443,29 @@ def test_unlearn_prints_a_table_and_a_verdict(
     assert re.search(rf"^imu s0: run \S+ in {re.escape(str(tmp_path))}$", out, re.MULTILINE)
     assert re.search(r"^Stop rule +reached$", out, re.MULTILINE)
     assert "steps in" in err
+
+
+def test_requests_one_after_another_are_told(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    line = unlearn_line(checkpoint=str(checkpoint), method="l2ul", stop="", forget="random=6")
+    line += ["--runs", str(tmp_path)]
+    for text in ("requests=2", "regulariser=none", "epochs=3"):
+        line += ["--set", text]
+    assert main(line) == 0
+    out = capsys.readouterr().out
+    heading = r"^Request +Pictures +Accuracy on this request +On all earlier requests +Retain"
+    assert re.search(heading, out, re.MULTILINE)
+    assert re.search(r"^1 +3 +\d+\.\d % +– +\d+\.\d %", out, re.MULTILINE)
+    assert re.search(r"^2 +3 +\d+\.\d % +\d+\.\d % +\d+\.\d %", out, re.MULTILINE)
+    assert main([*line, "--json"]) == 0
+    (run,) = json.loads(capsys.readouterr().out)["runs"]
+    assert [row["request"] for row in run["reports"]] == [1, 2]
+    assert (
+        main(["report", run["run"], "--runs", str(tmp_path), "--out", str(tmp_path / "e.html")])
+        == 0
+    )
+    assert "<th>On all earlier requests</th>" in (tmp_path / "e.html").read_text()
 
 
 def test_an_original_is_trained_once_and_kept(

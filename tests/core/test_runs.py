@@ -49,6 +49,27 @@ def finished(checkpoint, digits, tmp_path_factory):
     return execute_run(spec_of(checkpoint, digits, retrain=2), store, image_set=digits)
 
 
+def test_a_picture_cannot_be_forgotten_and_protected_at_once(checkpoint, digits):
+    three = int(digits.ids_of_class(3)[0])
+    with pytest.raises(BadInput, match=f"the first is {three}"):
+        spec_of(checkpoint, digits, protected_ids=(three,))
+
+
+def test_protected_ids_that_do_not_exist_are_refused(checkpoint, digits, tmp_path):
+    spec = spec_of(checkpoint, digits, protected_ids=(digits.n_train,))
+    with pytest.raises(BadInput, match=str(digits.n_train)):
+        execute_run(spec, RunStore(tmp_path), image_set=digits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_spec_survives_its_own_json(checkpoint, digits):
+    spec = spec_of(checkpoint, digits, protected_ids=(int(digits.ids_of_class(5)[0]),))
+    assert RunSpec.from_dict(json.loads(json.dumps(spec.to_dict()))) == spec
+    old = spec.to_dict()
+    del old["protected_ids"]
+    assert RunSpec.from_dict(old).protected_ids == ()
+
+
 def test_a_run_leaves_a_whole_folder(finished):
     record = finished.record
     assert record["state"] == "done"
@@ -95,6 +116,31 @@ def test_events_tell_the_whole_path(finished):
     assert all(step["weights"]["used"] <= step["weights"]["n"] for step in steps)
     assert events[-1] == {**events[-1], "event": "end", "state": "done"}
     assert finished.events(since=3) == events[3:]
+
+
+def test_what_a_method_reports_is_kept_with_what_the_probe_adds(checkpoint, digits, store):
+    """L2UL in three requests: a row for each, with retain accuracy as probed at that very step."""
+    run = execute_run(
+        spec_of(
+            checkpoint, digits, method="l2ul", stop="",
+            forget_ids=tuple(range(0, 90, 10)), forget_history=("every tenth",),
+            parameters={"requests": 3, "regulariser": "importance", "lr": 0.01}, probe_every=10_000,
+        ),
+        store, image_set=digits,
+    )  # fmt: skip
+    rows, events = run.reports(), run.events()
+    assert [(row["request"], row["pictures"]) for row in rows] == [(1, 3), (2, 3), (3, 3)]
+    assert rows[0]["earlier_accuracy"] is None
+    assert rows[2]["request_accuracy"] == 0
+    reports = [event for event in events if event["event"] == "report"]
+    probes = {event["number"]: event for event in events if event["event"] == "probe"}
+    for event in reports:
+        probe = probes[event["number"]]
+        assert event["row"]["retain_accuracy"] == probe["retain_accuracy"]
+        assert event["row"]["heldout_accuracy"] == probe["heldout_accuracy"]
+    assert len(probes) == 1 + len(reports)
+    assert not any("report" in event for event in events if event["event"] == "step")
+    assert run.record["steps"] == reports[-1]["number"]
 
 
 def test_a_last_line_cut_short_is_left_out(finished, tmp_path):

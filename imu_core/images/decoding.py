@@ -16,20 +16,23 @@ from imu_core.images.source import Progress
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"})
 MAX_PIXELS = 64_000_000
 """Pixels of one file; 64 million take 0.2 GB while they are decoded."""
-MAX_SIZE = 512
+MIN_SIZE, MAX_SIZE = 4, 512
 """Pixels a side that pictures may be brought to."""
+MAX_BYTES = 4 << 30
+"""Bytes of all decoded pictures of a set, which stay in memory."""
+COLOURS = ("auto", "grey", "colour")
 
 # Only these decoders are offered what a stranger made.
 _FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF", "TIFF", "PPM")
 _FILES_A_TASK = 64
 
 
-def decode_file(path: Path, size: int) -> np.ndarray | str:
+def decode_file(path: Path, size: int, *, grey: bool = False) -> np.ndarray | str:
     """uint8 (1 or 3, size, size), or a sentence that says why the file is no picture.
 
     The shorter side is brought to `size` and the longer one cropped to its middle. One channel
-    where the file is grey; transparent places become white; of several frames the first counts.
-    What a file is follows from its content, never from its name.
+    where the file is grey or is to be made so; transparent places become white; of several frames
+    the first counts. What a file is follows from its content, never from its name.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -44,9 +47,13 @@ def decode_file(path: Path, size: int) -> np.ndarray | str:
                         f"at most {MAX_PIXELS // 10**6} million are read"
                     )
                 picture.draft(None, (2 * size, 2 * size))
-                upright = ImageOps.exif_transpose(picture)
-                return _pixels(ImageOps.fit(_plain(upright), (size, size), _resampling()))
-    except (UnidentifiedImageError, Image.DecompressionBombError):
+                plain = _plain(ImageOps.exif_transpose(picture))
+                fitted = ImageOps.fit(plain, (size, size), _resampling())
+                return _pixels(fitted.convert("L") if grey else fitted)
+    except Image.DecompressionBombError:
+        # Pillow refuses pictures of twice its own limit before their size can be asked for.
+        return f"too large; at most {MAX_PIXELS // 10**6} million pixels are read"
+    except UnidentifiedImageError:
         return "no picture of a kind that is read here, whatever its name says"
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, OverflowError):
         return "broken or cut short"
@@ -82,30 +89,50 @@ def _pixels(picture) -> np.ndarray:
 
 
 def decode_files(
-    paths: Sequence[Path], size: int, progress: Progress | None = None
+    paths: Sequence[Path], size: int, progress: Progress | None = None, *, colour: str = "auto"
 ) -> tuple[np.ndarray, dict[int, str]]:
     """Pixels uint8 (n, c, size, size) and, for the files that are no picture, position → why.
 
-    All pictures are grey (c = 1), or all have three channels as soon as one is in colour. The rows
-    of broken files are black. Pillow lets go of the interpreter while it decodes, so threads do.
+    With `auto`, all pictures are grey (c = 1), or all have three channels as soon as one is in
+    colour; `grey` and `colour` make all of them so. The rows of broken files are black. Pillow lets
+    go of the interpreter while it decodes, so threads do. `progress` may raise to stop the work.
     """
-    if not 4 <= size <= MAX_SIZE:
-        raise BadInput(f"Pictures can be brought to 4–{MAX_SIZE} pixels a side, not {size}.")
-    n = len(paths)
-    pixels = np.zeros((n, 3, size, size), dtype=np.uint8)
-    colourful = False
+    n, n_channels = len(paths), 1 if colour == "grey" else 3
+    _check(n, n_channels, size)
+    pixels = np.zeros((n, n_channels, size, size), dtype=np.uint8)
+    colourful = colour == "colour"
     broken: dict[int, str] = {}
-    starts = range(0, n, _FILES_A_TASK)
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        tasks = pool.map(
-            lambda start: [decode_file(p, size) for p in paths[start : start + _FILES_A_TASK]],
-            starts,
+        tasks = {
+            start: pool.submit(
+                lambda some: [decode_file(path, size, grey=colour == "grey") for path in some],
+                paths[start : start + _FILES_A_TASK],
+            )
+            for start in range(0, n, _FILES_A_TASK)
+        }
+        try:
+            for start in list(tasks):
+                # Taken out of the dictionary, so that its pictures are not held twice.
+                colourful |= _take(tasks.pop(start).result(), start, pixels, broken)
+                if progress is not None:
+                    progress(min(start + _FILES_A_TASK, n), n, "Reading pictures")
+        except BaseException:
+            # Without this, leaving the pool would wait for every file that is still to come.
+            pool.shutdown(cancel_futures=True)
+            raise
+    return (pixels if colourful or n_channels == 1 else pixels[:, :1].copy()), broken
+
+
+def _check(n: int, n_channels: int, size: int) -> None:
+    """Raises BadInput for a size out of range, or for more than fits into memory."""
+    if not MIN_SIZE <= size <= MAX_SIZE:
+        raise BadInput(f"Pictures can be brought to {MIN_SIZE}–{MAX_SIZE} pixels a side.")
+    n_bytes = n * n_channels * size * size
+    if n_bytes > MAX_BYTES:
+        raise BadInput(
+            f"{n:,} pictures of {size}×{size} pixels would take {n_bytes / 2**30:.0f} GB of "
+            f"memory; at most {MAX_BYTES / 2**30:.0f} GB are taken. Choose a smaller size."
         )
-        for start, decoded in zip(starts, tasks, strict=True):
-            colourful |= _take(decoded, start, pixels, broken)
-            if progress is not None:
-                progress(min(start + _FILES_A_TASK, n), n, "Reading pictures")
-    return (pixels if colourful else pixels[:, :1].copy()), broken
 
 
 def _take(

@@ -2,58 +2,36 @@
 
 from __future__ import annotations
 
-import json
 import os
-import tempfile
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from imu_core.errors import BadInput, MissingData
-from imu_core.images.decoding import MAX_SIZE, SUFFIXES, decode_files
+from imu_core.images.decoding import SUFFIXES, decode_files
 from imu_core.images.download import data_folder
 from imu_core.images.image_set import ImageSet
+from imu_core.images.preparation import Preparation, spec_of, split_options
+from imu_core.images.reading import (
+    AS_GIVEN,
+    DRAWN,
+    ReadingReport,
+    load_kept,
+    readable,
+    store_kept,
+)
 from imu_core.images.source import Progress, add_path_source
 from imu_core.images.splitting import drawn_split
 from imu_core.images.upload import unpack_zip
 
-DEFAULT_SIZE = 32
 _TRAIN, _TEST = ("train", "training"), ("test", "val", "valid", "validation")
-_CACHE_VERSION = 1
-_BROKEN_NAMED = 200
-
-
-@dataclass(frozen=True)
-class FolderReport:
-    """What was found in a folder besides the pictures that were taken."""
-
-    n_read: int
-    n_broken: int
-    broken: tuple[tuple[str, str], ...]
-    """(file, why) of the first 200 that were left out."""
-    empty_classes: tuple[str, ...]
-    """Folders without a picture that could be read; they are no classes."""
-    split: str
-    """`as given` or `drawn by seed`."""
-
-    @property
-    def sentence(self) -> str:
-        """One sentence for people."""
-        parts = [f"{self.n_read:,} pictures read"]
-        if self.n_broken:
-            parts.append(f"{self.n_broken:,} files left out")
-        if self.empty_classes:
-            names = ", ".join(f"“{name}”" for name in self.empty_classes)
-            parts.append(f"no picture in {names}")
-        drawn = self.split != "as given"
-        parts.append("a fifth drawn for testing" if drawn else "train and test as given")
-        return "; ".join(parts) + "."
+_CACHE_VERSION = 2
 
 
 class _Entry(NamedTuple):
@@ -68,50 +46,52 @@ class _Entry(NamedTuple):
 
 def read_folder(
     path: str | Path,
+    preparation: Preparation | None = None,
     *,
-    size: int = DEFAULT_SIZE,
-    seed: int = 0,
     name: str | None = None,
+    title: str | None = None,
     progress: Progress | None = None,
     cache: Path | None = None,
-) -> tuple[ImageSet, FolderReport]:
-    """The pictures of a folder or zip, brought to size × size pixels, and what was left out.
+) -> tuple[ImageSet, ReadingReport]:
+    """The pictures of a folder or zip, all of one size, and what was left out.
 
-    Folders named train and test (or val) at the top are taken as the split; otherwise a fifth of
-    each class is drawn for testing by `seed`. Kept in `cache` under the names, sizes and times of
+    Folders named train and test (or val) at the top are taken as the split; otherwise a part of
+    each class is drawn for testing by seed. Kept in `cache` under the names, sizes and times of
     the files, so that opening again reads one file.
     """
-    if not 4 <= size <= MAX_SIZE:
-        raise BadInput(f"Pictures can be brought to 4–{MAX_SIZE} pixels a side, not {size}.")
-    root = _inner(_unpacked(path))
+    preparation = preparation or Preparation()
+    unpacked = _unpacked(path, progress)
+    root = _inner(unpacked)
     entries = _scan(root)
     if not entries:
         raise BadInput(
-            f"No picture lies in a folder of “{root.name}”; "
-            "put the pictures of each class into a folder named after it."
+            f"No picture lies in a folder of “{title or readable(root.name)}”; "
+            "put the pictures of each class (.png, .jpg and the like) into a folder named after it."
         )
-    cache = cache or data_folder() / "cache"
-    file = cache / f"{_cache_key(entries, size, seed)}.npz"
-    stored = _load(file)
+    file = (cache or data_folder() / "cache") / f"{_cache_key(entries, preparation)}.npz"
+    stored = load_kept(file)
     if stored is None:
-        stored = _decode(root, entries, size, seed, progress)
-        _store(file, *stored)
-    arrays, facts = stored
-    report = _report(facts["report"])
+        arrays, class_names, report = _decode(root, entries, preparation, progress)
+        store_kept(file, arrays, {"class_names": class_names, "report": report.to_dict()})
+    else:
+        arrays, facts = stored
+        class_names, report = facts["class_names"], ReadingReport.from_dict(facts["report"])
+    made = [] if cache else [f"cache/{file.name}"]
+    made += [f"uploads/{unpacked.name}"] if unpacked != Path(path).expanduser() else []
     images = ImageSet(
-        name=name or _spec(path, size),
-        title=f"{Path(path).stem}, {size}×{size}",
-        class_names=tuple(facts["class_names"]),
+        name=name or spec_of("folder", str(path), preparation),
+        title=title or readable(Path(path).stem),
+        class_names=tuple(class_names),
         **{key: torch.from_numpy(value) for key, value in arrays.items()},
     )
-    return images, report
+    return images, replace(report, kept=tuple(made))
 
 
-def _unpacked(path: str | Path) -> Path:
+def _unpacked(path: str | Path, progress: Progress | None) -> Path:
     """The folder itself, or the one a zip has been unpacked to."""
     root = Path(path).expanduser()
     if root.is_file() and root.suffix.lower() == ".zip":
-        return unpack_zip(root, data_folder() / "uploads")
+        return unpack_zip(root, data_folder() / "uploads", progress=progress)
     if not root.is_dir():
         raise MissingData(f"There is no folder “{path}”; give one that holds a folder a class.")
     return root
@@ -120,12 +100,16 @@ def _unpacked(path: str | Path) -> Path:
 def _inner(root: Path) -> Path:
     """The folder that holds the class folders: a zip often wraps all in one more folder."""
     for _ in range(3):
-        inside = [Path(e.path) for e in os.scandir(root) if not e.name.startswith((".", "__"))]
-        wraps = len(inside) == 1 and inside[0].is_dir()
-        if not wraps or not any(child.is_dir() for child in inside[0].iterdir()):
+        inside = [Path(e.path) for e in os.scandir(root) if e.is_dir() and not _is_hidden(e.name)]
+        if len(inside) != 1 or not any(child.is_dir() for child in inside[0].iterdir()):
             break
         root = inside[0]
     return root
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a system or program made this folder for itself, as __MACOSX."""
+    return name.startswith((".", "__"))
 
 
 def _scan(root: Path) -> list[_Entry]:
@@ -145,12 +129,12 @@ def _scan_part(root: Path, below: str, part: str) -> list[_Entry]:
     """The files of the class folders in root/below, one nameless entry for a class without any."""
     found = []
     for one_class in os.scandir(root / below):
-        if not one_class.is_dir() or one_class.name.startswith((".", "__")):
+        if not one_class.is_dir() or _is_hidden(one_class.name):
             continue
         files = list(_pictures_below(one_class.path, f"{below}{one_class.name}/"))
         for name, facts in files or [("", None)]:
             size, modified = (facts.st_size, facts.st_mtime_ns) if facts else (-1, 0)
-            found.append(_Entry(one_class.name, name, part, size, modified))
+            found.append(_Entry(readable(one_class.name), name, part, size, modified))
     return found
 
 
@@ -169,11 +153,12 @@ def _pictures_below(folder: str, prefix: str) -> Iterator[tuple[str, os.stat_res
 
 
 def _decode(
-    root: Path, entries: list[_Entry], size: int, seed: int, progress: Progress | None
-) -> tuple[dict[str, np.ndarray], dict]:
-    """The arrays of an ImageSet, and its class names and report as plain data."""
+    root: Path, entries: list[_Entry], preparation: Preparation, progress: Progress | None
+) -> tuple[dict[str, np.ndarray], list[str], ReadingReport]:
+    """The arrays of an ImageSet, its class names, and what was left out."""
     files = [entry for entry in entries if entry.name]
-    pixels, broken = decode_files([root / entry.name for entry in files], size, progress)
+    paths = [root / entry.name for entry in files]
+    pixels, broken = decode_files(paths, preparation.size, progress, colour=preparation.colour)
     kept = np.array([place for place in range(len(files)) if place not in broken], dtype=np.int64)
     counts = Counter(files[place].label for place in kept)
     class_names = sorted(counts)
@@ -184,13 +169,16 @@ def _decode(
     if given:
         is_test = torch.tensor([files[place].part == "test" for place in kept])
     else:
-        is_test = drawn_split(labels, len(class_names), seed=seed)
-    report = FolderReport(
+        share, seed = preparation.test_share, preparation.seed
+        is_test = drawn_split(labels, len(class_names), seed=seed, share=share)
+    report = ReadingReport(
         n_read=len(kept),
         n_broken=len(broken),
-        broken=tuple((files[k].name, why) for k, why in sorted(broken.items())[:_BROKEN_NAMED]),
+        broken=tuple((readable(files[place].name), why) for place, why in sorted(broken.items())),
         empty_classes=tuple(sorted({entry.label for entry in entries} - set(class_names))),
-        split="as given" if given else "drawn by seed",
+        split=AS_GIVEN if given else DRAWN,
+        single_classes=tuple(name for name in class_names if counts[name] == 1),
+        test_share=preparation.test_share,
     )
     test = is_test.numpy()
     arrays = {
@@ -199,14 +187,18 @@ def _decode(
         "test_images": pixels[kept[test]],
         "test_labels": labels[is_test].numpy(),
     }
-    return arrays, {"class_names": class_names, "report": asdict(report)}
+    return arrays, class_names, report
 
 
 def _check_classes(
     class_names: list[str], files: list[_Entry], kept: np.ndarray, given: bool, *, n_broken: int
 ) -> None:
     if not class_names:
-        raise BadInput(f"None of the {n_broken:,} files could be read as a picture.")
+        raise BadInput(
+            f"None of the {n_broken:,} files could be read as a picture."
+            if n_broken
+            else "The folders of the classes hold no pictures (.png, .jpg and the like)."
+        )
     if len(class_names) < 2:
         raise BadInput(
             f"All pictures are in one class, “{class_names[0]}”; a classifier needs at least two."
@@ -218,60 +210,21 @@ def _check_classes(
     if unseen:
         raise BadInput(f"The class “{unseen[0]}” is in the test folder and not among the training.")
     if not test:
-        raise BadInput("The test folder holds no picture that can be read.")
+        raise BadInput(
+            "The test folder holds no picture that can be read; put its pictures into folders "
+            "named after the classes, or take it away to have a part drawn."
+        )
 
 
-def _cache_key(entries: list[_Entry], size: int, seed: int) -> str:
-    rows = [f"{_CACHE_VERSION}|{size}|{seed}"]
+def _cache_key(entries: list[_Entry], preparation: Preparation) -> str:
+    rows = [f"{_CACHE_VERSION}|{preparation.options}"]
     rows += ["\x1f".join(map(str, entry)) for entry in entries]
     return sha256("\n".join(rows).encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _load(file: Path) -> tuple[dict[str, np.ndarray], dict] | None:
-    """What `_store` kept, or None where there is nothing whole."""
-    try:
-        with file.open("rb") as opened, np.load(opened, allow_pickle=False) as kept:
-            arrays = {key: kept[key] for key in kept.files if key != "facts"}
-            return arrays, json.loads(kept["facts"].tobytes())
-    except Exception:
-        # A file cut short fails in as many ways as there are places to cut; all mean: read anew.
-        return None
-
-
-def _store(file: Path, arrays: dict[str, np.ndarray], facts: dict) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=file.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            text = np.frombuffer(json.dumps(facts).encode(), dtype=np.uint8)
-            np.savez(out, allow_pickle=False, **{"facts": text, **arrays})
-        os.replace(temporary, file)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _report(facts: dict[str, Any]) -> FolderReport:
-    """The report from plain data, whose tuples JSON has made lists."""
-    return FolderReport(
-        n_read=facts["n_read"],
-        n_broken=facts["n_broken"],
-        broken=tuple((file, why) for file, why in facts["broken"]),
-        empty_classes=tuple(facts["empty_classes"]),
-        split=facts["split"],
-    )
-
-
-def _spec(path: str | Path, size: int) -> str:
-    return f"folder:{path}" + ("" if size == DEFAULT_SIZE else f"@{size}")
-
-
 def _open(rest: str, progress: Progress | None) -> ImageSet:
-    """`PATH` or `PATH@SIZE`, SIZE being the pixels a side."""
-    path, at, size = rest.rpartition("@")
-    if at and size.isascii() and size.isdigit():
-        return read_folder(path, size=int(size), progress=progress)[0]
-    return read_folder(rest, progress=progress)[0]
+    path, preparation = split_options(rest)
+    return read_folder(path, preparation, progress=progress)[0]
 
 
 add_path_source("folder", _open)

@@ -18,7 +18,7 @@ Progress = Callable[[int, int, str], None]
 Reader = Callable[[bool, Progress | None], ImageSet]
 """(download, progress) → the whole set."""
 
-_MODULES = ("digits", "idx_sets", "torchvision_sets", "folder", "npz")
+_MODULES = ("digits", "idx_sets", "torchvision_sets", "folder", "npz", "own_sets")
 """One module a source (or family of sources); each registers itself on import."""
 
 

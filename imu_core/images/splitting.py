@@ -10,16 +10,19 @@ from imu_core.errors import BadInput
 TEST_SHARE = 0.2
 
 
-def drawn_split(labels: Tensor, n_classes: int, *, seed: int = 0) -> Tensor:
-    """bool (n,): which pictures are for testing, a fifth of each class.
+def drawn_split(
+    labels: Tensor, n_classes: int, *, seed: int = 0, share: float = TEST_SHARE
+) -> Tensor:
+    """bool (n,): which pictures are for testing, `share` of each class.
 
-    At least one of a class of two or more; a class of one picture keeps it for training.
+    At least one of a class of two or more, and never all; a class of one picture keeps it for
+    training.
     """
     generator = torch.Generator().manual_seed(seed)
     is_test = torch.zeros(len(labels), dtype=torch.bool)
     for label in range(n_classes):
         rows = (labels == label).nonzero().flatten()
-        count = max(round(TEST_SHARE * len(rows)), 1) if len(rows) > 1 else 0
+        count = min(max(round(share * len(rows)), 1), len(rows) - 1) if len(rows) > 1 else 0
         is_test[rows[torch.randperm(len(rows), generator=generator)[:count]]] = True
     if not is_test.any():
         raise BadInput(

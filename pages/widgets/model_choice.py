@@ -6,7 +6,7 @@ import streamlit as st
 
 from imu_core.display import metric
 from imu_core.errors import ImuError, MissingData
-from pages.widgets import errors, resources, session, work
+from pages.widgets import errors, own_pictures, resources, session, work
 
 DIGITS = session.DEFAULT_IMAGES
 
@@ -120,10 +120,13 @@ def _image_names() -> list[str]:
     here = [source.name for source in known if source.available]
     rest = [source.name for source in known if not source.available]
     usable = [name for name in first if name.split(":")[0] in here]
-    return list(dict.fromkeys([*usable, *here, *rest]))
+    own = [one.spec for one in own_pictures.offered()]
+    return list(dict.fromkeys([*usable, *own, *here, *rest]))
 
 
 def _image_title(name: str) -> str:
+    if own_pictures.is_own(name):
+        return own_pictures.title(name)
     base, _, count = name.partition(":")
     for source in resources.sources():
         if source.name == base:
@@ -140,10 +143,7 @@ def _model_title(path: str) -> str:
 def _take_images(key: str) -> None:
     name = st.session_state[key]
     session.choose_images(name)
-    if name == DIGITS:
-        st.query_params.pop("images", None)
-    else:
-        st.query_params["images"] = name
+    session.name_in_address(name)
 
 
 def _take_model(key: str) -> None:

@@ -14,7 +14,7 @@ DEFAULT_IMAGES = "digits"
 LONGEST_UNDO = 100
 
 _IMAGES, _MODELS, _BASKETS, _RUN = "chosen_images", "chosen_models", "baskets", "chosen_run"
-_AWAITED = "awaited_models"
+_AWAITED, _OWN = "awaited_models", "own_pictures"
 _EMPTY: dict[str, Any] = {
     "ids": (),
     "history": (),
@@ -45,6 +45,28 @@ def images() -> str:
 def choose_images(name: str) -> None:
     """Every image set keeps its own model, forget set and protected set."""
     st.session_state[_IMAGES] = name
+
+
+def name_in_address(name: str) -> None:
+    """Puts an image set into the address, but never a path on this machine: `begin` refuses it."""
+    if name == DEFAULT_IMAGES or name.startswith(("folder:", "npz:")):
+        st.query_params.pop("images", None)
+    else:
+        st.query_params["images"] = name
+
+
+def own_pictures() -> dict[str, Any]:
+    """What this visitor does with pictures of their own.
+
+    `job` reads some, `shown` is the SPEC of those looked at, `specs` are all that were read,
+    `turn` counts the uploads that were taken.
+    """
+    return {"job": "", "shown": "", "specs": (), "turn": 0} | st.session_state.get(_OWN, {})
+
+
+def keep_own_pictures(**changes: Any) -> None:
+    """Changes parts of `own_pictures`."""
+    st.session_state[_OWN] = own_pictures() | changes
 
 
 def checkpoint() -> str:

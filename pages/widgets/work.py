@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from pages.widgets import resources, session
 
 if TYPE_CHECKING:
     from imu_core.runs import JobContext
+
+_LONGEST_NAME = 60
 
 
 def train_model(images: str, network: str, seed: int) -> str:
@@ -18,7 +21,7 @@ def train_model(images: str, network: str, seed: int) -> str:
 
     opened = resources.image_set(images)
     folder = resources.trained_models()
-    name = f"{images.replace(':', '-').replace('/', '-')}-{network}-s{seed}.safetensors"
+    name = f"{_in_a_file_name(images)}-{network}-s{seed}.safetensors"
 
     def work(context: JobContext) -> str:
         model, header = train_original(
@@ -37,6 +40,15 @@ def train_model(images: str, network: str, seed: int) -> str:
     job_id = resources.job_queue().submit(title, work, key=f"train-{name}")
     session.await_model(job_id, images)
     return job_id
+
+
+def _in_a_file_name(images: str) -> str:
+    """The name of an image set as part of a file's name; a path is shortened to its end."""
+    plain = images.replace(":", "-").replace("/", "-")
+    if len(plain) <= _LONGEST_NAME and plain.isascii():
+        return plain
+    digest = sha256(images.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{''.join(sign for sign in plain if sign.isascii())[-_LONGEST_NAME:]}-{digest}"
 
 
 def download_images(images: str) -> str:

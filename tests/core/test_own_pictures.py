@@ -15,10 +15,11 @@ import pytest
 import torch
 from PIL import Image
 
-from imu_core.errors import BadInput, MissingData
-from imu_core.images import open_image_set
+from imu_core.errors import BadInput, Cancelled, MissingData
+from imu_core.images import decoding, open_image_set
 from imu_core.images.folder import read_folder
 from imu_core.images.npz import read_npz
+from imu_core.images.preparation import Preparation, spec_of, split_options
 from imu_core.images.upload import unpack_zip
 
 
@@ -57,7 +58,7 @@ def two_classes(n: int = 10) -> dict[str, bytes]:
 
 def test_a_folder_is_read_and_split_by_seed(tmp_path: Path) -> None:
     root = fill(tmp_path / "pets", two_classes())
-    images, report = read_folder(root, size=16)
+    images, report = read_folder(root, Preparation(size=16))
     assert images.class_names == ("dark", "light")
     assert images.image_shape == (1, 16, 16)
     assert (images.n_train, images.n_test) == (16, 4)
@@ -69,7 +70,7 @@ def test_a_folder_is_read_and_split_by_seed(tmp_path: Path) -> None:
     greys = torch.cat((images.train_images, images.test_images))[:, 0, 8, 8]
     assert sorted(greys.tolist()) == [*range(10), *range(200, 210)]
     assert report.sentence == "20 pictures read; a fifth drawn for testing."
-    again, _ = read_folder(root, size=16, seed=1)
+    again, _ = read_folder(root, Preparation(size=16, seed=1))
     assert not torch.equal(again.test_images, images.test_images)
 
 
@@ -88,7 +89,7 @@ def test_the_longer_side_is_cropped_to_its_middle(tmp_path: Path) -> None:
     buffer = io.BytesIO()
     Image.fromarray(stripes).save(buffer, format="PNG")
     files = two_classes(2) | {"dark/wide.png": buffer.getvalue()}
-    images, _ = read_folder(fill(tmp_path / "set", files), size=20)
+    images, _ = read_folder(fill(tmp_path / "set", files), Preparation(size=20))
     everything = torch.cat((images.train_images, images.test_images))
     assert any(bool((picture == 255).all()) for picture in everything)
 
@@ -168,6 +169,102 @@ def test_a_cache_cut_short_is_made_anew(tmp_path: Path, data_folder: Path) -> No
     assert again.fingerprint == first.fingerprint
 
 
+@pytest.mark.parametrize(
+    "preparation",
+    [
+        Preparation(),
+        Preparation(size=64),
+        Preparation(colour="grey", seed=7),
+        Preparation(size=8, colour="colour", test_share=0.35, seed=123_456),
+    ],
+)
+@pytest.mark.parametrize("path", ["/a/b", "/a@b", "/a@64", "/а б/c@grey,seed=1"])
+def test_a_spec_keeps_the_preparation(path: str, preparation: Preparation) -> None:
+    spec = spec_of("folder", path, preparation)
+    assert spec.startswith(f"folder:{path}")
+    assert split_options(spec.removeprefix("folder:")) == (path, preparation)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [("@3", "4–512"), ("@32,test=90%", "5% and 50%"), ("@9999,grey", "4–512")],
+)
+def test_a_spec_with_options_out_of_range_is_refused(
+    tmp_path: Path, options: str, sentence: str
+) -> None:
+    root = fill(tmp_path / "set", two_classes(2))
+    with pytest.raises(BadInput, match=sentence):
+        open_image_set(f"folder:{root}{options}")
+
+
+def test_pictures_are_made_grey_or_colourful_as_asked(tmp_path: Path) -> None:
+    root = fill(tmp_path / "set", two_classes(3) | {"dark/red.png": png((250, 10, 20))})
+    grey, _ = read_folder(root, Preparation(colour="grey"))
+    everything = torch.cat((grey.train_images, grey.test_images))
+    assert everything.shape[1] == 1
+    assert round(0.299 * 250 + 0.587 * 10 + 0.114 * 20) in everything[:, 0, 0, 0].tolist()
+    (root / "dark" / "red.png").unlink()
+    assert read_folder(root)[0].image_shape[0] == 1
+    assert read_folder(root, Preparation(colour="colour"))[0].image_shape[0] == 3
+
+
+def test_the_share_for_testing_is_drawn_from_each_class(tmp_path: Path) -> None:
+    root = fill(tmp_path / "set", two_classes(20))
+    images, report = read_folder(root, Preparation(test_share=0.45))
+    assert torch.bincount(images.test_labels).tolist() == [9, 9]
+    assert report.sentence == "40 pictures read; 45 % drawn for testing."
+
+
+def test_a_class_of_one_picture_is_named_and_trained_on(tmp_path: Path) -> None:
+    images, report = read_folder(fill(tmp_path / "set", two_classes(4) | {"rare/a.png": png(9)}))
+    assert report.single_classes == ("rare",)
+    assert "a single picture in “rare”" in report.sentence
+    assert torch.bincount(images.train_labels).tolist() == [3, 3, 1]
+
+
+def test_two_ways_of_writing_a_letter_are_one_class(tmp_path: Path) -> None:
+    files = {f"{part}/caf\u00e9/{k}.png": png(k) for k, part in enumerate(("train", "train"))}
+    files |= {
+        "train/bar/1.png": png(100),
+        "test/cafe\u0301/1.png": png(1),
+        "test/bar/1.png": png(2),
+    }
+    images, _ = read_folder(fill(tmp_path / "set", files))
+    assert images.class_names == ("bar", "café")
+    assert (images.n_train, images.n_test) == (3, 2)
+
+
+def test_a_file_beside_the_only_folder_does_not_hide_its_classes(tmp_path: Path) -> None:
+    files = {f"train/{name}": content for name, content in two_classes().items()}
+    images, report = read_folder(fill(tmp_path / "set", files | {"labels.csv": b"a,b"}))
+    assert images.class_names == ("dark", "light")
+    assert report.split == "drawn by seed"
+
+
+def test_reading_stops_when_progress_says_so(tmp_path: Path, data_folder: Path) -> None:
+    root = fill(tmp_path / "set", two_classes(400))
+    seen: list[int] = []
+
+    def stop_at_once(done: int, of: int, text: str) -> None:
+        seen.append(done)
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        read_folder(root, progress=stop_at_once)
+    assert seen == [64]
+    assert not (data_folder / "cache").exists()
+
+
+def test_more_than_fits_into_memory_is_refused_before_it_is_decoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "MAX_BYTES", 20 * 3 * 32 * 32 - 1)
+    root = fill(tmp_path / "set", two_classes())
+    with pytest.raises(BadInput, match=r"20 pictures of 32×32 pixels .* smaller size"):
+        read_folder(root)
+    assert read_folder(root, Preparation(colour="grey"))[0].n_train == 16
+
+
 # ---- folders that are not -----------------------------------------------------------------------
 
 
@@ -210,7 +307,7 @@ def test_a_picture_of_20_000_by_20_000_is_left_out_undecoded(tmp_path: Path) -> 
     assert time.perf_counter() - start < 5
     ((name, why),) = report.broken
     assert name == "dark/huge.png"
-    assert "20,000 × 20,000" in why or "no picture" in why
+    assert "64 million" in why
 
 
 def test_a_file_that_lies_about_its_type_is_taken_for_what_it_is(tmp_path: Path) -> None:
@@ -239,6 +336,7 @@ def test_an_empty_class_is_named_and_left_out(tmp_path: Path) -> None:
         ({"a/1.png": png(1), "b/1.png": png(2)}, "single picture"),
         ({"a/1.png": b"x", "b/1.png": b"y"}, "None of the 2 files"),
         ({"1.png": png(1), "2.png": png(2)}, "No picture lies in a folder"),
+        ({"a/1.heic": b"x", "b/1.heic": b"y"}, "hold no pictures|No picture lies"),
         (
             {"train/a/1.png": png(1), "train/b/1.png": png(2), "test/c/1.png": png(3)},
             "“c” is in the test folder",
@@ -260,7 +358,7 @@ def test_no_folder_and_no_size(tmp_path: Path) -> None:
     with pytest.raises(MissingData, match="nowhere"):
         read_folder(tmp_path / "nowhere")
     with pytest.raises(BadInput, match="4–512"):
-        read_folder(fill(tmp_path / "set", two_classes()), size=4000)
+        read_folder(fill(tmp_path / "set", two_classes()), Preparation(size=4000))
 
 
 # ---- zips ---------------------------------------------------------------------------------------
@@ -296,6 +394,16 @@ def test_names_of_a_zip_in_any_script(tmp_path: Path) -> None:
     files = {f"{name}/{k}.png": png(k) for name in ("кошка", "狗") for k in range(2)}
     images, _ = read_folder(zipped(tmp_path / "set.zip", files))
     assert images.class_names == ("кошка", "狗")
+
+
+def test_names_of_a_zip_that_forgot_to_say_they_are_utf_8(tmp_path: Path) -> None:
+    file = zipped(
+        tmp_path / "set.zip", {f"{n}/{k}.png": png(k) for n in ("qq", "b") for k in (1, 2)}
+    )
+    # Two bytes for two bytes; the flag that would say “UTF-8” stays unset.
+    file.write_bytes(file.read_bytes().replace(b"qq/", "я/".encode()))
+    images, _ = read_folder(file)
+    assert images.class_names == ("b", "я")
 
 
 def refused(file: Path, directory: Path, sentence: str, **limits: int) -> None:
@@ -343,6 +451,24 @@ def test_a_link_in_a_zip_is_refused(tmp_path: Path) -> None:
     refused(file, tmp_path / "uploads", "holds a link")
 
 
+@pytest.mark.parametrize("name", [f"dark/{'x' * 300}.png", "dark/000.png/inside.png"])
+def test_a_name_that_no_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
+    file = zipped(tmp_path / "set.zip", two_classes(2) | {name: png(1)})
+    refused(file, tmp_path / "uploads", "name cannot be used")
+
+
+def test_unpacking_reports_and_stops(tmp_path: Path) -> None:
+    file = zipped(tmp_path / "set.zip", two_classes(40))
+
+    def stop_at_once(done: int, of: int, text: str) -> None:
+        assert (done, of, text) == (64, 80, "Unpacking")
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        unpack_zip(file, tmp_path / "uploads", progress=stop_at_once)
+    assert list((tmp_path / "uploads").iterdir()) == []
+
+
 def test_a_zip_that_is_none_or_cut_short_is_refused(tmp_path: Path) -> None:
     whole = zipped(tmp_path / "whole.zip", two_classes()).read_bytes()
     for name, content in (("no.zip", b"no zip"), ("cut.zip", whole[: len(whole) // 2])):
@@ -387,7 +513,8 @@ def test_channels_last_fractions_and_a_drawn_split(tmp_path: Path) -> None:
     bytes_ = pictures(20, 8, 6, 3)
     labels = np.arange(20) % 2
     file = saved(tmp_path / "mine.npz", images=bytes_ / 255, labels=labels)
-    images = read_npz(file)
+    images, report = read_npz(file)
+    assert report.sentence == "20 pictures read; a fifth drawn for testing."
     assert images.image_shape == (3, 8, 6)
     assert (images.n_train, images.n_test) == (16, 4)
     rows = torch.cat((images.train_images, images.test_images)).flatten(1).tolist()
@@ -429,6 +556,37 @@ def test_an_npz_that_is_no_image_set_says_why(
 ) -> None:
     with pytest.raises(BadInput, match=sentence):
         read_npz(saved(tmp_path / "mine.npz", **arrays))
+
+
+def test_an_npz_is_made_grey_and_parted_as_asked(tmp_path: Path) -> None:
+    colours = pictures(20, 8, 6, 3)
+    file = saved(tmp_path / "mine.npz", images=colours, labels=np.arange(20) % 2)
+    images = open_image_set(f"npz:{file}@32,grey,test=50%,seed=3")
+    assert (images.image_shape, images.n_test) == ((1, 8, 6), 10)
+    expected = {np.asarray(Image.fromarray(one).convert("L")).tobytes() for one in colours}
+    everything = torch.cat((images.train_images, images.test_images))
+    near = [
+        any(np.abs(np.frombuffer(e, np.uint8) - one.flatten().numpy().astype(int)).max() <= 1
+            for e in expected)
+        for one in everything
+    ]  # fmt: skip
+    assert all(near)
+
+
+def test_an_npz_bomb_is_refused_before_it_unpacks(tmp_path: Path) -> None:
+    file = tmp_path / "bomb.npz"
+    np.savez_compressed(file, images=np.zeros((100, 1000, 1000), np.uint8), labels=np.arange(100))
+    assert file.stat().st_size < 1 << 20
+    start = time.perf_counter()
+    with pytest.raises(BadInput, match="would unpack from"):
+        read_npz(file)
+    assert time.perf_counter() - start < 1
+
+
+def test_pictures_in_an_npz_that_are_too_large_are_refused(tmp_path: Path) -> None:
+    file = saved(tmp_path / "mine.npz", images=pictures(4, 3, 700), labels=[0, 1, 0, 1])
+    with pytest.raises(BadInput, match="3×700 pixels; each side must have 4–512"):
+        read_npz(file)
 
 
 def test_an_npz_that_is_missing_or_broken(tmp_path: Path) -> None:

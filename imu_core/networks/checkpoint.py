@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from imu_core.errors import BadInput, CheckpointError
+from imu_core.errors import BadInput, CheckpointError, UnknownName
 from imu_core.images.image_set import ImageSet
 from imu_core.networks.checkpoint_header import CheckpointHeader
 from imu_core.networks.classifier import Classifier
@@ -128,15 +128,15 @@ def _read_header(path: Path) -> tuple[CheckpointHeader, Layout]:
 
 def _check_tensors(path: Path, header: CheckpointHeader, layout: Layout) -> None:
     """Compare names, types and shapes with those of the architecture."""
-    if header.network not in network_names():
-        raise CheckpointError(
-            f"The checkpoint “{path}” holds a network “{header.network}”, which this program does "
-            f"not know; known: {', '.join(network_names())}."
-        )
     try:
         outline = network_outline(
             header.network, image_shape=header.image_shape, n_classes=header.n_classes
         )
+    except UnknownName as error:
+        raise CheckpointError(
+            f"The checkpoint “{path}” holds a network “{header.network}”, which this program does "
+            f"not know; known: {', '.join(network_names())}."
+        ) from error
     except BadInput as error:
         raise CheckpointError(f"The checkpoint “{path}” cannot be used: {error}") from error
     wanted = {

@@ -56,7 +56,12 @@ def network_names() -> list[str]:
 
 
 def get_network(name: str) -> Network:
-    """The network of this name; `UnknownName` lists the near ones."""
+    """The network of this name, also `torchvision:NAME@SIZE`; `UnknownName` lists the near ones."""
+    if name.startswith("torchvision:"):
+        # Here, because that module needs this one.
+        from imu_core.networks.torchvision_networks import torchvision_network
+
+        return torchvision_network(name)
     if name not in _NETWORKS:
         raise UnknownName("network", name, _NETWORKS)
     return _NETWORKS[name]

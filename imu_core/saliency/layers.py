@@ -39,8 +39,14 @@ def find_layers(classifier: Classifier, normalised: Tensor) -> Layers:
     `classifier` is a private copy: hooks are put on its body and taken off again.
     """
     watch, body = _Watch(), classifier.body
+    # Where pixels come before channels, a map would be read the wrong way round.
+    turned = set(getattr(body, "channels_last_modules", ()))
     hooks = [module.register_forward_pre_hook(_before(watch)) for module in body.modules()]
-    hooks += [module.register_forward_hook(_after(watch)) for module in body.modules()]
+    hooks += [
+        module.register_forward_hook(_after(watch))
+        for module in body.modules()
+        if module not in turned
+    ]
     try:
         with torch.no_grad():
             classifier.head(body(normalised[:1]))

@@ -27,6 +27,8 @@ def app(arguments: argparse.Namespace) -> int:
     # The server runs in the repository's folder, where .streamlit/config.toml is.
     runs = runs_folder(arguments).absolute()
     os.environ["IMU_RUNS"] = str(runs)
+    if arguments.allow_pt:
+        os.environ["IMU_ALLOW_PT"] = "1"
     os.chdir(ROOT)
     options = ["--server.address", "127.0.0.1", "--server.port", str(arguments.port)]
     sys.stdout.flush()

@@ -9,15 +9,11 @@ from pathlib import Path
 import torch
 
 from imu_core.device import pick_device
-from imu_core.errors import BadInput, UnknownName
+from imu_core.errors import BadInput
 from imu_core.images import ImageSet, open_image_set
-from imu_core.networks import (
-    default_network,
-    network_names,
-    read_checkpoint_header,
-    save_checkpoint,
-)
+from imu_core.networks import default_network, read_checkpoint_header, save_checkpoint
 from imu_core.networks.bundled import bundled_checkpoint
+from imu_core.networks.registry import get_network
 from imu_core.terminal.console import Progress
 from imu_core.terminal.store import runs_folder
 from imu_core.training import train_original
@@ -31,17 +27,23 @@ def opened_images(arguments: argparse.Namespace, progress: Progress) -> ImageSet
     return open_image_set(arguments.images, download=arguments.download, progress=progress)
 
 
-def train(arguments: argparse.Namespace) -> int:
-    """Train a classifier and write its checkpoint."""
-    out = Path(arguments.out)
+def checked_out(text: str) -> Path:
+    """The file of `--out`, once its ending is right and its folder there."""
+    out = Path(text)
     if out.suffix != ".safetensors":
         raise BadInput(f"A checkpoint is written as “{out.stem}.safetensors”, not “{out.name}”.")
     if not out.absolute().parent.is_dir():
         raise BadInput(f"There is no folder “{out.parent}” to write the checkpoint into; make it.")
+    return out
+
+
+def train(arguments: argparse.Namespace) -> int:
+    """Train a classifier and write its checkpoint."""
+    out = checked_out(arguments.out)
     device = pick_device(arguments.device)
     with Progress() as progress:
         image_set = opened_images(arguments, progress)
-        network = arguments.network or default_network(image_set)
+        network = get_network(arguments.network or default_network(image_set)).name
         accuracy = _train(image_set, network, arguments.seed, device, out, progress)
     print(f"{out}: {network}, {100 * accuracy:.1f} % on {image_set.n_test:,} test pictures")
     return 0
@@ -59,13 +61,11 @@ def original_checkpoint(
         header = read_checkpoint_header(bundled)
         if header.network == network and header.fingerprint == image_set.fingerprint:
             return bundled
-    known = network_names()
-    if network not in known:
-        raise UnknownName("network", network, known)
+    network = get_network(network).name
     folder = runs_folder(arguments) / ORIGINALS
     folder.mkdir(parents=True, exist_ok=True)
-    slug = re.sub(r"[^A-Za-z0-9.-]+", "-", image_set.name)[-40:]
-    path = folder / f"{slug}-{network}-{image_set.fingerprint[:8]}.safetensors"
+    slug, kind = (re.sub(r"[^A-Za-z0-9.-]+", "-", name)[-40:] for name in (image_set.name, network))
+    path = folder / f"{slug}-{kind}-{image_set.fingerprint[:8]}.safetensors"
     if not path.exists():
         _train(image_set, network, 0, device, path, progress)
     return path

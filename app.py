@@ -35,6 +35,13 @@ def draw() -> None:
                 help="Choose the pictures that the model is to forget.",
             ),
             st.Page(
+                routes.OWN,
+                title="Your own",
+                icon=":material/upload_file:",
+                url_path="own",
+                help="Bring your own pictures, or a model that you trained elsewhere.",
+            ),
+            st.Page(
                 routes.INSPECT,
                 title="Inspect",
                 icon=":material/troubleshoot:",

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 START = "pages/start/start.py"
 CHOOSE = "pages/forget/choose.py"
+OWN = "pages/own/own.py"
 INSPECT = "pages/inspect/inspect.py"
 UNLEARN = "pages/unlearn/unlearn.py"
 RUNS = "pages/unlearn/runs.py"

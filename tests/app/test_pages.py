@@ -15,6 +15,7 @@ Open = Callable[..., AppTest]
 TITLES = {
     routes.START: "Make a trained model forget",
     routes.CHOOSE: "Choose what to forget",
+    routes.OWN: "Your own",
     routes.INSPECT: "Inspect",
     routes.UNLEARN: "Unlearn",
     routes.COMPARE: "Compare",
@@ -72,7 +73,7 @@ def test_every_page_is_in_the_navigation(studio: Open) -> None:
     source = (routes.ROOT / "app.py").read_text()
     scripts = [
         path
-        for folder in ("start", "forget", "inspect", "unlearn", "compare")
+        for folder in ("start", "forget", "own", "inspect", "unlearn", "compare")
         for path in (routes.ROOT / "pages" / folder).glob("*.py")
         if "st.title(" in path.read_text()
     ]

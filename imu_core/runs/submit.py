@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from imu_core.images.own_sets import find_own
 from imu_core.methods.registry import get_method
 from imu_core.runs.execute import execute_run, new_run_id
 from imu_core.runs.queue import JobContext, JobQueue
@@ -26,7 +27,10 @@ def submit_run(queue: JobQueue, spec: RunSpec, store: RunStore) -> str:
         )
         return run_id
 
-    title = f"{get_method(spec.method).title} · {spec.image_set} · seed {spec.seed}"
+    # A person's own set is known by the name of its folder or file, not by its path or key.
+    own = find_own(spec.image_set)
+    images = own.title if own else spec.image_set
+    title = f"{get_method(spec.method).title} · {images} · seed {spec.seed}"
     return queue.submit(title, work, key=run_id)
 
 

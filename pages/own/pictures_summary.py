@@ -54,6 +54,9 @@ def _use(spec: str) -> None:
             )
             return
         has_model = bool(resources.checkpoints(spec))
+        if spec in session.awaited_models().values():
+            st.caption("These pictures are in use. Their model is being trained.")
+            return
         if not has_model and st.button(
             "Train a model", type="primary", icon=":material/model_training:", key="own:train"
         ):

@@ -15,43 +15,65 @@ if TYPE_CHECKING:
 UPLOAD, PATH = "Upload", "From this machine"
 COLOURS = {"auto": "As they are", "grey": "Grey", "colour": "Colour"}
 LAYOUTS = """\
-pets                  pets
-├─ cat                ├─ train
-│  ├─ tom.jpg         │  ├─ cat …
-│  └─ kitty.png       │  └─ dog …
-└─ dog                └─ test (or val)
-   └─ rex.jpg            ├─ cat …
-                         └─ dog …"""
+pets              pets
+├─ cat            ├─ train
+│  ├─ tom.jpg     │  ├─ cat …
+│  └─ puss.png    │  └─ dog …
+└─ dog            └─ test
+   └─ rex.jpg        ├─ cat …
+                     └─ dog …"""
 
 
 def draw() -> None:
     """Draws the form, the job while it reads, what was read, and the sets read before."""
     st.markdown(
-        "Bring pictures in one folder a class; the folders' names become the names of the classes. "
-        "Then train a model on them here, and make it forget some."
+        "Put the pictures of each class into a folder named after it. Then train a model on them "
+        "here, and make it forget some."
     )
-    form, layouts = st.columns([3, 2], gap="large")
-    with layouts:
-        _layouts()
+    # Each part has its place from the start: while the page runs again, what was drawn before
+    # would otherwise stand in the place of something else, with its buttons.
+    form, reading, summary, before = (st.container() for _ in range(4))
+    own = session.own_pictures()
+    shown = own["shown"] if own_pictures.find(own["shown"]) else ""
     with form:
-        _form()
-    _reading()
-    shown = session.own_pictures()["shown"]
-    if shown and own_pictures.find(shown) is not None:
-        from pages.own import pictures_summary
+        _form_and_layouts(folded=bool(shown), turn=own["turn"])
+    with reading:
+        _reading()
+    with summary:
+        if shown:
+            from pages.own import pictures_summary
 
-        with errors.shown():
-            pictures_summary.draw(shown)
-    _before()
+            with errors.shown():
+                pictures_summary.draw(shown)
+    with before:
+        _before()
+
+
+def _form_and_layouts(*, folded: bool, turn: int) -> None:
+    """The form; folded once there is something else to see, and again after each reading."""
+    if folded:
+        slot = st.expander(
+            "Read other pictures", icon=":material/upload_file:", key=f"own:form:{turn}"
+        )
+    else:
+        slot = st.container()
+    with slot:
+        form, layouts = st.columns([3, 2], gap="large")
+        with layouts:
+            _layouts()
+        with form:
+            _form()
 
 
 def _layouts() -> None:
     st.caption("A folder, or a zip of it, laid out in one of these two ways")
     st.code(LAYOUTS, language=None)
     st.caption(
-        "Or an .npz file with the arrays `images` (or `x_train`) and `labels` (`y_train`), and if "
-        "you have them `x_test`, `y_test` and `class_names`. Pictures may be .png, .jpg, .webp, "
-        ".bmp, .gif, .tif or .ppm; files that cannot be read are listed and left out."
+        "In place of “test” it may say “val”. Or an .npz file with the arrays `images` (or "
+        "`x_train`) and `labels` (`y_train`), and if you have them `x_test`, `y_test` and "
+        "`class_names`.  \n"
+        "Pictures may be .png, .jpg, .webp, .bmp, .gif, .tif or .ppm. Files that cannot be read "
+        "are left out and listed."
     )
 
 

@@ -19,6 +19,12 @@ def draw() -> None:
     """Draws the set of the chosen image set, its facts and what can be done with it."""
     images, ids = session.images(), session.forget_ids()
     with st.container(border=True, key="forget-set"):
+        if not ids:
+            with st.container(horizontal=True, vertical_alignment="center"):
+                st.markdown("**Forget set: 0 pictures**", width="content")
+                _buttons(images, ids)
+            set_facts.draw_protected(images)
+            return
         pictures, facts = st.columns([3, 2], gap="large")
         with pictures:
             _pictures(images, ids)
@@ -26,18 +32,15 @@ def draw() -> None:
         with facts:
             _facts(images, ids)
         said = obstacle(images, ids)
-        if ids and said:
+        if said:
             st.warning(said, icon=":material/warning:")
-        elif ids:
+        else:
             set_facts.draw_twins(images, ids)
         set_facts.draw_protected(images)
 
 
 def _pictures(images: str, ids: tuple[int, ...]) -> None:
     st.markdown(f"**Forget set: {pictures(len(ids))}**")
-    if not ids:
-        st.caption("Empty. Choose pictures below: a whole class, a random share, or row by row.")
-        return
     shown = ids[:N_SHOWN]
     st.image(
         thumbnails.sheet(images, shown, columns=COLUMNS, side=28),
@@ -49,9 +52,6 @@ def _pictures(images: str, ids: tuple[int, ...]) -> None:
 
 def _facts(images: str, ids: tuple[int, ...]) -> None:
     opened = resources.image_set(images)
-    if not ids:
-        st.caption("The counts per class appear here.")
-        return
     st.markdown(
         f"{sentence(class_summary(images, ids))}: {percent(len(ids) / opened.n_train)} of the "
         f"{opened.n_train:,} training pictures. {set_facts.alike(images, ids)}"

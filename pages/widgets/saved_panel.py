@@ -13,6 +13,7 @@ from pages.widgets.words import pictures
 
 if TYPE_CHECKING:
     from imu_core.forget_set import ForgetSet
+    from imu_core.images import ImageSet
     from imu_core.saved_sets import SavedSet
 
 WAYS = ("instead", "added", "taken away", "only what both have")
@@ -141,11 +142,13 @@ def _delete(name: str) -> None:
 
 
 def _files(ids: tuple[int, ...]) -> None:
+    # Taken now: the content is asked for later, outside this session.
+    chosen, opened = chosen_set(), resources.chosen_image_set()
     with st.container(horizontal=True):
         for ending, mime in (("csv", "text/csv"), ("json", "application/json")):
             st.download_button(
                 f"Save as {ending.upper()}",
-                partial(_as_file, ending) if ids else "",
+                partial(_as_file, chosen, opened, ending) if ids else "",
                 file_name=f"forget-set-{session.images().replace(':', '-')}.{ending}",
                 mime=mime,
                 icon=":material/download:",
@@ -163,10 +166,8 @@ def _files(ids: tuple[int, ...]) -> None:
             st.rerun()
 
 
-def _as_file(ending: str) -> str:
-    if ending == "csv":
-        return chosen_set().to_csv(resources.chosen_image_set())
-    return json.dumps(chosen_set().to_dict(), indent=1)
+def _as_file(chosen: ForgetSet, opened: ImageSet, ending: str) -> str:
+    return chosen.to_csv(opened) if ending == "csv" else json.dumps(chosen.to_dict(), indent=1)
 
 
 def _load(name: str, content: bytes) -> None:

@@ -1,4 +1,8 @@
-"""Pictures small on the page: one sheet for many of them, or one data address for each."""
+"""Pictures small on the page: one sheet for many of them, or one address for each.
+
+Addresses hold the picture itself (`data:`). A file would be fetched by its name, and the server
+forgets it as soon as the next run of the page shows another: the browser then finds nothing.
+"""
 
 from __future__ import annotations
 
@@ -16,11 +20,12 @@ GAP = 2
 @st.cache_data(max_entries=256, show_spinner=False)
 def sheet(
     images: str, ids: tuple[int, ...], *, columns: int, side: int = 40, frame: str = ""
-) -> bytes:
-    """A PNG of these training pictures in rows of `columns`, each up to `side` pixels wide.
+) -> str:
+    """The address of a PNG of these training pictures in rows of `columns`, each up to `side`
+    pixels wide.
 
-    One picture for all of them: the browser then fetches one file, not hundreds. With a colour in
-    `frame` each picture has an edge of that colour.
+    One picture for all of them, not hundreds. With a colour in `frame` each has an edge of that
+    colour.
     """
     from PIL import Image, ImageOps
 
@@ -36,17 +41,14 @@ def sheet(
             inner = fitted.convert("RGB").crop((2, 2, side - 2, side - 2))
             fitted = ImageOps.expand(inner, 2, frame)
         result.paste(fitted, (column * step, row * step))
-    return _png(result)
+    return _address(result)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def addresses(images: str, ids: tuple[int, ...], *, side: int = 32) -> list[str]:
     """A `data:` address of every one of these training pictures, for tables."""
     side = _width(resources.image_set(images).image_shape[2], side)
-    return [
-        "data:image/png;base64," + base64.b64encode(_png(_fitted(tile, side))).decode()
-        for tile in _tiles(images, ids)
-    ]
+    return [_address(_fitted(tile, side)) for tile in _tiles(images, ids)]
 
 
 def _tiles(images: str, ids: tuple[int, ...]):
@@ -72,7 +74,7 @@ def _fitted(tile, side: int):
     return tile.resize((side, side), way)
 
 
-def _png(picture) -> bytes:
+def _address(picture) -> str:
     file = io.BytesIO()
     picture.save(file, "PNG")
-    return file.getvalue()
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode()

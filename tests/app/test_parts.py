@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import logging
 
@@ -94,6 +95,7 @@ def test_progress_of_a_run_at_work() -> None:
             ),
             event("step", 2.0, number=1, of=10, loss=-0.5, weights=weights),
             event("step", 3.0, number=2, of=10, loss=-0.7, weights=None),
+            event("report", 3.0, number=2, row={"request": 1, "retain_accuracy": 0.8}),
             event(
                 "probe",
                 3.1,
@@ -108,6 +110,7 @@ def test_progress_of_a_run_at_work() -> None:
     assert seen.seconds_left == pytest.approx((3.1 - 1.0) / 2 * 8)
     assert seen.weights == weights
     assert seen.losses == [(1, -0.5), (2, -0.7)]
+    assert seen.reports == [{"request": 1, "retain_accuracy": 0.8}]
     rows = run_progress.accuracy_rows(seen.probes)
     assert {row["part"] for row in rows} == {"Forget", "Retain"}
     assert run_progress.path_rows(seen.probes)[-1] == {"step": 2, "forget": 0.5, "retain": 0.8}
@@ -134,7 +137,10 @@ def test_a_long_curve_is_thinned_but_keeps_its_ends() -> None:
 
 def test_a_sheet_holds_the_pictures_themselves() -> None:
     digits = resources.image_set("digits")
-    sheet = Image.open(io.BytesIO(thumbnails.sheet("digits", (5, 9, 2), columns=2, side=26)))
+    address = thumbnails.sheet("digits", (5, 9, 2), columns=2, side=26)
+    kind, _, content = address.partition(",")
+    assert kind == "data:image/png;base64"
+    sheet = Image.open(io.BytesIO(base64.b64decode(content)))
     side, gap = 24, thumbnails.GAP
     assert sheet.size == (2 * side + gap, 2 * side + gap)
     tile = sheet.convert("L").crop((side + gap, 0, 2 * side + gap, side))

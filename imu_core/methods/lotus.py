@@ -11,7 +11,8 @@ pictures.
 
 Differs from public code: noise and τ are drawn once a pass, not once a batch. The accuracy on
 unseen pictures is weighted to the class mix of the forget set, and a class without retain
-pictures counts as 0 there, which is the paper's setting for whole classes.
+pictures counts as 0 there, which is the paper's setting for whole classes. The released code ends
+when the forget accuracy is 1 % below that on unseen pictures; here the run's stop rule does that.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ and in every pass a min phase over R:
 with softmax temperature T and the usual T². Rewind (SCRUB+R): a model that errs on the forget
 pictures more than on pictures it never saw gives them away. So the state after each pass is kept,
 and the one whose forget accuracy is nearest to held-out accuracy of the same class mix (under the
-final model) is taken.
+final model) is taken; of equally near ones the last, in which the most has been repaired.
 
 Differs from public code:
 - Classes of which no retain picture is left count as unknown in that target: after retraining
@@ -41,7 +41,7 @@ from imu_core.methods.task import Task, n_batches, set_batch_norm
 class ScrubConfig(DescentConfig):
     """Parameters of SCRUB."""
 
-    lr: float = parameter(0.01, "Learning rate.", low=1e-8, high=100)
+    lr: float = parameter(0.005, "Learning rate.", low=1e-8, high=100)
     epochs: int = parameter(6, "Passes over the retain pictures.", low=1, high=10_000)
     max_epochs: int = parameter(3, "Passes that begin with a max phase.", low=0, high=10_000)
     alpha: float = parameter(0.05, "α: weight of the KL on retain pictures.", low=0, high=100)
@@ -85,7 +85,8 @@ def scrub(task: Task, config: ScrubConfig) -> Iterator[Step]:
     if config.rewind:
         task.model.eval()
         target = expected_accuracy(task.model, task)
-        best = min(range(len(kept)), key=lambda i: abs(kept[i][0] - target))
+        # Of passes equally near, the last: its min phases have repaired most.
+        best = min(range(len(kept)), key=lambda i: (abs(kept[i][0] - target), -i))
         task.model.load_state_dict(kept[best][1])
         loss = mean_loss(task.model, forget)
         yield Step(total, total, loss, note=f"rewound to pass {best + 1} of {config.epochs}")

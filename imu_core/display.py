@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 METRIC_TITLES = {
@@ -28,6 +28,12 @@ METRIC_SENTENCES = {
     "probe_forget_accuracy": "A linear classifier trained on the model's features of held-out "
     "pictures names the forget pictures: what the features still know, whatever the head says.",
     "forget_loss": "Mean cross-entropy on the forget set.",
+}
+REPORT_TITLES = {
+    "request_accuracy": "Accuracy on this request",
+    "earlier_accuracy": "On all earlier requests",
+    "retain_accuracy": "Retain accuracy",
+    "heldout_accuracy": "Held-out accuracy",
 }
 PLAIN = frozenset({"membership_auc", "forget_loss"})
 """Metrics that are not shares and so are not shown as per cent."""
@@ -65,6 +71,21 @@ def metric(name: str, value: float | None) -> str:
     if value is None:
         return "–"
     return number(value) if name in PLAIN else f"{100 * value:.1f} %"
+
+
+def report_table(
+    rows: Sequence[Mapping[str, float | None]],
+) -> tuple[list[str], list[list[str]]]:
+    """Headings and cells of a method's own table: whole numbers are counts, others shares."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    headings = [REPORT_TITLES.get(name, name.replace("_", " ").capitalize()) for name in names]
+    return headings, [[_cell(row.get(name)) for name in names] for row in rows]
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{100 * value:.1f} %"
 
 
 def metric_with_interval(name: str, metrics: Mapping[str, Any]) -> str:

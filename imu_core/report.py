@@ -112,7 +112,7 @@ def report_html(run: Run) -> str:
         _verdict(findings(run)),
         _metrics(run.metrics()),
         _forget_set(run, image_set, missing),
-        _method(record),
+        _method(record) + _own_table(run.reports()),
         _provenance(record),
         _replay(run, image_set),
         _definitions(),
@@ -226,6 +226,11 @@ def _method(record: Mapping[str, Any]) -> str:
         f"<p>Given: {escape(', '.join(method.needs))}. Paper: {escape(method.paper)}. "
         f"Time: {escape(times)}.</p>" + _table(("Parameter", "Value", ""), rows)
     )
+
+
+def _own_table(rows: Sequence[Mapping[str, float | None]]) -> str:
+    """What the method reported of itself on the way, where it does."""
+    return f"<h3>On the way</h3>{_table(*display.report_table(rows))}" if rows else ""
 
 
 def _provenance(record: Mapping[str, Any]) -> str:

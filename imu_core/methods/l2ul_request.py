@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,11 +15,12 @@ from imu_core.methods.descent import batch_norm_for, endless, sgd
 from imu_core.methods.fisher import Moments, moments
 from imu_core.methods.labels import random_wrong
 from imu_core.methods.task import Pictures, Task, n_batches
+from imu_core.networks.modes import eval_mode
 
 if TYPE_CHECKING:
     from imu_core.methods.l2ul import L2ulConfig
 
-MOST_IN_ALL, MOST_A_PICTURE, REPORT_EVERY = 1024, 20, 10
+MOST_IN_ALL, MOST_A_PICTURE, REPORT_EVERY, FEW = 1024, 20, 10, 64
 
 
 def weight_importance(task: Task, part: Pictures) -> Moments:
@@ -60,32 +61,43 @@ class Request:
             reports = -(-config.attack_steps // REPORT_EVERY)
             self.n_steps += -(-n // 1024) * reports
 
-    def steps(self) -> Iterator[tuple[float, str]]:
-        """Loss and what is being done, once for each of `n_steps` steps."""
-        task, config = self._task, self._config
+    def steps(self) -> Iterator[tuple[float, str, int]]:
+        """Loss, what is being done, and how many steps are left at the most; 0 at the end."""
+        task, config, left = self._task, self._config, self.n_steps
         examples = None
         if self._adversarial:
             attack = self._attack()
             for loss in attack.run():
-                yield loss, "adversarial examples"
+                left -= 1
+                yield loss, "adversarial examples", left
             ids = torch.arange(len(attack.points))
             examples = Pictures(attack.points, attack.targets, ids)
-        start = {name: p.detach().clone() for name, p in task.model.named_parameters()}
-        held = {}
-        if self._holds_weights:
-            held = {name: 1 - o for name, o in weight_importance(task, self._part).items()}
+        pull = self._pull()
         mode = config.batch_norm if examples else batch_norm_for(self._part, config.batch_norm)
         task.trainable("all", mode)
         optimiser = sgd(task, config)
         for gone, kept in self._batches(examples):
-            loss = self._loss(gone, examples, kept)
-            for name, p in task.model.named_parameters():
-                if name in held:
-                    pull = (held[name] * (p - start[name]).square()).sum()
-                    loss = loss + config.importance / 2 * pull
+            loss = self._loss(gone, examples, kept) + pull()
             loss.backward()
             optimiser.step(config.lr)
-            yield loss.item(), "unlearning"
+            left = 0 if self._goal_is_met() else left - 1
+            yield loss.item(), "unlearning", left
+            if not left:
+                return
+
+    def _pull(self) -> Callable[[], Tensor | float]:
+        """λ/2 Σ (1 − Ω̂)(θ − θ⁰)² of the moving model, with Ω̂ and θ⁰ of the model as it is now."""
+        if not self._holds_weights:
+            return lambda: 0.0
+        named = dict(self._task.model.named_parameters())
+        start = {name: p.detach().clone() for name, p in named.items()}
+        held = {name: 1 - o for name, o in weight_importance(self._task, self._part).items()}
+
+        def pull() -> Tensor:
+            terms = [(held[name] * (p - start[name]).square()).sum() for name, p in named.items()]
+            return self._config.importance / 2 * torch.stack(terms).sum()
+
+        return pull
 
     def _attack(self) -> Attack:
         task, config = self._task, self._config
@@ -116,20 +128,39 @@ class Request:
                     yield next(forget), rows
 
     def _loss(self, gone: Tensor, examples: Pictures | None, kept: Tensor | None) -> Tensor:
-        images, labels, n = self._part.images[gone], self._part.labels[gone], len(gone)
+        images, n = self._part.images[gone], len(gone)
         if examples is None or kept is None:
-            return self._forget_loss(self._task.model(images), gone, labels)
+            return self._forget_loss(self._task.model(images), gone)
         # One pass for both, so that batch norm in train mode sees them together.
         both = torch.cat([images.float().div(255), examples.images[kept]])
         logits = self._task.model(both)
         share = n / (n + len(kept))
         other = functional.cross_entropy(logits[n:], examples.labels[kept])
-        return share * self._forget_loss(logits[:n], gone, labels) + (1 - share) * other
+        return share * self._forget_loss(logits[:n], gone) + (1 - share) * other
 
-    def _forget_loss(self, logits: Tensor, gone: Tensor, labels: Tensor) -> Tensor:
+    def _forget_loss(self, logits: Tensor, gone: Tensor) -> Tensor:
         if self._targets is not None:
             return functional.cross_entropy(logits, self._targets[gone])
-        losses = functional.cross_entropy(logits, labels, reduction="none")
-        if self._config.hold:
-            losses = losses * (logits.argmax(1) == labels)
-        return -losses.mean()
+        losses = functional.cross_entropy(logits, self._part.labels[gone], reduction="none")
+        if not self._config.hold:
+            return -losses.mean()
+        still_right = ~self._meet_goal(logits, gone)
+        return -(losses * still_right).sum() / still_right.sum().clamp_min(1)
+
+    def _meet_goal(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Which of these forget pictures are named as wanted, or else wrong: bool (b,)."""
+        answers = logits.argmax(1)
+        if self._targets is not None:
+            return answers == self._targets[rows]
+        return answers != self._part.labels[rows]
+
+    @torch.no_grad()
+    def _goal_is_met(self) -> bool:
+        """Whether all pictures are where they should be; the first few mostly say no."""
+        model, images = self._task.model, self._part.images
+        positions = torch.arange(len(images), device=images.device)
+        with eval_mode(model):
+            return all(
+                bool(self._meet_goal(model(images[rows]), rows).all())
+                for rows in positions.split(FEW)
+            )

@@ -103,6 +103,8 @@ class Step:
     weights: WeightStatistics | None = None
     note: str = ""
     """What the method is doing, in a few words, where a plain count would not say it."""
+    report: Mapping[str, float | None] | None = None
+    """A row of the method's own table, by column: whole numbers are counts, others shares."""
 
 
 StepFunction = Callable[[Task, Any], Iterator[Step]]

@@ -67,7 +67,9 @@ def run_method(
             if step is None:
                 break
             number = step.number
-            emit({"event": "step", **asdict(step), "method_s": round(method_s, 4)})
+            told = asdict(step)
+            del told["report"]  # an event of its own, with what the probe adds to it
+            emit({"event": "step", **told, "method_s": round(method_s, 4)})
             _refuse_divergence(step)
             started = time.perf_counter()
             reached = _look(task, probe, rule, step, probe_every, emit)
@@ -98,11 +100,15 @@ def _look(
     """Whether the rule says stop, after a probe where one is due."""
     every = probe_every or _probe_every(task, rule, step.of)
     last = rule.kind == "steps" and step.number >= rule.steps
-    if step.number % every and step.number != step.of and not last:
+    reports = step.report is not None
+    if step.number % every and step.number != step.of and not last and not reports:
         return False
     constant = task.body_is_constant
     seen = probe(task.model, constant)
     emit({"event": "probe", "number": step.number, **seen})
+    if reports:
+        others = {name: seen[name] for name in ("retain_accuracy", "heldout_accuracy")}
+        emit({"event": "report", "number": step.number, "row": {**step.report, **others}})
     if rule.kind == "forget":
         target = rule.forget_accuracy
     elif rule.kind == "heldout":

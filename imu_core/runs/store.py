@@ -64,6 +64,10 @@ class Run:
         lines = text.split("\n")[:-1]
         return [json.loads(line) for line in lines[since:]]
 
+    def reports(self) -> list[dict[str, Any]]:
+        """Rows of the method's own table, for a method that makes one (`Step.report`)."""
+        return [event["row"] for event in self.events() if event["event"] == "report"]
+
     def metrics(self) -> dict[str, Any]:
         """{"before": M, "after": M, "retrained": [M, …], "floor": {…}}"""
         return read_json(self.path / METRICS)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
-from imu_core.display import number, seconds
+from imu_core.display import number, report_table, seconds
 from imu_core.errors import RunError
 from pages.widgets import charts, explain, resources, routes, run_progress, session
 from pages.widgets.words import percent
@@ -110,15 +110,15 @@ def _pictures(progress: run_progress.RunProgress) -> None:
     """Curves, path, loss and weights of what has happened so far."""
     import pandas as pd
 
-    rows = run_progress.accuracy_rows(progress.probes)
-    if not rows:
+    accuracies = run_progress.accuracy_rows(progress.probes)
+    if not accuracies:
         st.caption("The curves begin with the first step.")
         return
     curves, path = st.columns(2)
     with curves:
         # Only the rows may change from tick to tick: another `alt` would build the chart anew.
         st.altair_chart(
-            charts.accuracy_curves(pd.DataFrame(rows)),
+            charts.accuracy_curves(pd.DataFrame(accuracies)),
             key="live:curves",
             alt="Accuracy on forget, retain and held-out pictures, step by step",
         )
@@ -135,6 +135,12 @@ def _pictures(progress: run_progress.RunProgress) -> None:
             charts.loss_curve(frame), key="live:loss", alt="The method's loss, step by step"
         )
         st.markdown(_loss_in_words(progress))
+    if progress.reports:
+        headings, rows = report_table(progress.reports)
+        st.table(
+            [dict(zip(headings, row, strict=True)) for row in rows],
+            alt="What the method reported of itself on the way",
+        )
 
 
 def _loss_in_words(progress: run_progress.RunProgress) -> str:

@@ -31,6 +31,8 @@ class RunProgress:
     """n, used, low, mean, high"""
     probes: list[Event] = field(default_factory=list)
     losses: list[tuple[int, float]] = field(default_factory=list)
+    reports: list[Mapping[str, float | None]] = field(default_factory=list)
+    """Rows of the method's own table."""
 
 
 def read_progress(events: Iterable[Event]) -> RunProgress:
@@ -40,6 +42,7 @@ def read_progress(events: Iterable[Event]) -> RunProgress:
     began = now = 0.0
     probes: list[Event] = []
     losses: list[tuple[int, float]] = []
+    reports: list[Mapping[str, float | None]] = []
     for event in events:
         kind, now = event["event"], event.get("at_s", now)
         if kind == "stage":
@@ -53,9 +56,11 @@ def read_progress(events: Iterable[Event]) -> RunProgress:
             losses.append((done, event["loss"]))
         elif kind == "probe":
             probes.append(event)
+        elif kind == "report":
+            reports.append(event["row"])
     left = (now - began) / done * (of - done) if done and of and now > began else None
     return RunProgress(
-        stage, text, done, of, left, step, n_steps, weights, thin(probes), thin(losses)
+        stage, text, done, of, left, step, n_steps, weights, thin(probes), thin(losses), reports
     )
 
 

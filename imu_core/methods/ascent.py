@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from imu_core.methods.registry import MethodConfig, Step, parameter
-from imu_core.methods.task import Task
+from imu_core.methods.task import Task, n_batches, set_batch_norm, split_batches
 from imu_core.methods.weighting import Weighting, statistics
 from imu_core.networks.modes import eval_mode
 from imu_core.optimisers import Sgd
@@ -105,14 +104,16 @@ def weighted_ascent(
     weights = inputs.weights(weighting)
     # The weights decide how many samples are in use, and `epoch` may change that: the count of
     # updates is fixed from the first weights so that a run can say how far it is.
-    per_epoch = math.ceil(int((weights > 0).sum()) / config.batch_size)
+    per_epoch = n_batches(int((weights > 0).sum()), config.batch_size)
     number, total = 0, config.epochs * per_epoch
     for epoch in range(config.epochs):
         if refresh == "epoch" and epoch:
             weights = inputs.weights(weighting)
         used = weights.nonzero().flatten()
+        # One picture alone has no batch statistics.
+        set_batch_norm(task.model, config.batch_norm if len(used) > 1 else "eval")
         order = used[torch.randperm(len(used), generator=task.generator).to(used.device)]
-        for positions in order.split(config.batch_size)[:per_epoch]:
+        for positions in split_batches(order, config.batch_size)[:per_epoch]:
             w = inputs.weights(weighting, positions) if refresh == "batch" else weights[positions]
             losses = functional.cross_entropy(
                 inputs.logits(positions), labels[positions], reduction="none"

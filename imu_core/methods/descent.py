@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from imu_core.methods.registry import MethodConfig, Step, WeightStatistics, parameter
-from imu_core.methods.task import Pictures, Task, n_batches
+from imu_core.methods.task import Pictures, Task, n_batches, set_batch_norm
 from imu_core.optimisers import AdamW, Sgd
 
 
@@ -63,6 +63,8 @@ def descend(
     several phases says how many steps came before (`done`) and will come `after`.
     """
     optimiser = optimiser or sgd(task, config)
+    if len(part) == 1:
+        set_batch_norm(task.model, "eval")  # alone it has no batch statistics
     own = config.epochs * n_batches(len(part), config.batch_size)
     taken, total = 0, done + own + after
 

@@ -6,12 +6,13 @@ import copy
 
 import pytest
 import torch
+from torch import nn
 
 from imu_core.errors import BadInput, NotGiven
 from imu_core.images import ImageSet
 from imu_core.methods.registry import all_methods, get_method
 from imu_core.methods.task import Task, pictures_of
-from imu_core.networks import build_network
+from imu_core.networks import Classifier, build_network
 
 METHODS = [method.name for method in all_methods()]
 FORGET_ONLY = [method.name for method in all_methods() if method.needs == ("forget",)]
@@ -37,13 +38,39 @@ def finite(model):
     return all(bool(torch.isfinite(t).all()) for t in model.state_dict().values())
 
 
-@pytest.fixture(scope="module")
-def with_batch_norm(few_digits):
-    """small-cnn, untrained but with the running statistics of the digits."""
+def parameters_for(name, batch_norm):
+    """Short, with batch norm in this mode where the method lets one choose it."""
+    choices = {item["name"]: item["choices"] for item in get_method(name).parameters()}
+    chosen = short(name) | ({"alpha": 0.5} if name == "ssd" else {})
+    if batch_norm in (choices.get("batch_norm") or ()):
+        chosen["batch_norm"] = batch_norm
+    return chosen
+
+
+def to_one_pixel():
+    """A body with batch norm whose last map is 1×1: one picture alone is refused in train mode."""
+    generator = torch.Generator().manual_seed(1)
+    body = nn.Sequential(
+        nn.Conv2d(1, 8, 3, stride=2, padding=1), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 16, 4), nn.BatchNorm2d(16), nn.ReLU(), nn.Flatten(),
+    )  # fmt: skip
+    network = Classifier(body, nn.Linear(16, 10), [0.3], [0.4])
+    with torch.no_grad():
+        for p in network.parameters():
+            if p.ndim > 1:
+                p.copy_(torch.randn(p.shape, generator=generator) / p[0].numel() ** 0.5)
+    return network
+
+
+@pytest.fixture(scope="module", params=["2×2", "1×1"])
+def with_batch_norm(request, few_digits):
+    """An untrained network with batch norm that has seen the digits; its last maps so large."""
     mean, std = few_digits.pixel_statistics
-    network = build_network(
-        "small-cnn", image_shape=(1, 8, 8), n_classes=10, mean=mean, std=std, seed=1
-    )
+    network = to_one_pixel()
+    if request.param == "2×2":
+        network = build_network(
+            "small-cnn", image_shape=(1, 8, 8), n_classes=10, mean=mean, std=std, seed=1
+        )
     network.train()
     with torch.no_grad():
         network(few_digits.train_images)
@@ -122,17 +149,58 @@ def test_the_features_are_constant_where_the_task_says_so(
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("batch_norm", ["train", "eval"])
 def test_one_picture_with_batch_norm(name, batch_norm, few_digits, with_batch_norm, unlearn):
-    """8×8 pictures are 2×2 in the last layers; one picture alone still has no batch statistics
-    worth the name, and on a 1×1 map batch norm refuses it."""
-    choices = {item["name"]: item["choices"] for item in get_method(name).parameters()}
-    parameters = short(name)
-    if batch_norm in (choices.get("batch_norm") or ()):
-        parameters["batch_norm"] = batch_norm
-    if name == "ssd":
-        parameters["alpha"] = 1
+    """One picture alone has no batch statistics worth the name; on a 1×1 map it is refused."""
+    parameters = parameters_for(name, batch_norm)
     task, steps = unlearn(name, with_batch_norm, few_digits, torch.tensor([4]), **parameters)
     assert steps
     assert finite(task.model)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_one_picture_left_with_batch_norm(name, few_digits, with_batch_norm, unlearn):
+    """All but one are to be forgotten, so a batch of retain pictures is a single one."""
+    ids = torch.arange(1, 200)
+    if name in WHOLE_CLASSES:
+        with pytest.raises(BadInput, match="of every class"):
+            unlearn(name, with_batch_norm, few_digits, ids)
+        return
+    parameters = parameters_for(name, "train")
+    task, steps = unlearn(name, with_batch_norm, few_digits, ids, **parameters)
+    assert steps
+    assert finite(task.model)
+
+
+@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("batch_norm", ["train", "eval"])
+def test_batch_norm_keeps_or_moves_its_statistics_as_asked(
+    name, batch_norm, few_digits, with_batch_norm, unlearn
+):
+    choices = {item["name"]: item["choices"] for item in get_method(name).parameters()}
+    ids = few_digits.ids_of_class(3)
+    parameters = parameters_for(name, batch_norm)
+    task, _ = unlearn(name, with_batch_norm, few_digits, ids, **parameters)
+    assert finite(task.model)
+    before, after = task.original.state_dict(), task.model.state_dict()
+    moved = [k for k in before if "running" in k and not torch.equal(before[k], after[k])]
+    if name == "eu_k":
+        # Drawn anew, the last layer's norm is empty whatever the mode.
+        moved = [k for k in moved if k.split(".")[1] != max(moved).split(".")[1]]
+        assert not moved
+    else:
+        trains = batch_norm == "train" and batch_norm in (choices.get("batch_norm") or ())
+        assert bool(moved) == trains
+
+
+@pytest.mark.parametrize("name", ["gradient_ascent", "imu", "loss_ascent", "npo"])
+def test_a_last_batch_of_one_joins_the_one_before(name, few_digits, with_batch_norm, unlearn):
+    """Nine pictures in batches of four, batch norm in train mode."""
+    ids = few_digits.ids_of_class(3)[:9]
+    more = {"select": "all"} if name == "imu" else {}
+    _, steps = unlearn(
+        name, with_batch_norm, few_digits, ids,
+        scope="all", batch_norm="train", batch_size=4, epochs=1, lr=1e-4, **more,
+    )  # fmt: skip
+    assert len(steps) == 2
 
 
 @pytest.mark.parametrize("name", METHODS)

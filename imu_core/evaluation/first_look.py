@@ -38,16 +38,25 @@ class FirstLook:
         """Whether guessing could have done as well: the interval reaches down to `guess`."""
         return self.accuracy.low is not None and self.accuracy.low <= self.guess
 
+    @property
+    def is_one_sided(self) -> bool:
+        """Whether it calls nearly everything by one name and is wrong for many of them."""
+        many = (1 + self.guess) / 2
+        return self.share_said > many and (self.accuracy.value or 0.0) < many
+
     def warning(self, class_names: Sequence[str]) -> str:
-        """What to say of a model that does no better than guessing."""
+        """What to say of a model that guesses or knows one name only; empty for any other."""
+        if not (self.is_like_chance or self.is_one_sided):
+            return ""
+        share = f"{100 * self.share_said:.0f} % of the test pictures"
         if self.most_said == NO_PREDICTION:
-            said = f"gives no number for {100 * self.share_said:.0f} % of them"
+            said = f"it gives no number for {share}"
         else:
-            said = f"calls {100 * self.share_said:.0f} % of them “{class_names[self.most_said]}”"
+            said = f"it calls {share} “{class_names[self.most_said]}”"
+        what = "looks like chance" if self.is_like_chance else "is little better than chance"
         return (
-            f"This looks like chance: naming all test pictures alike would be right for "
-            f"{100 * self.guess:.1f} %, and the model {said}. A wrong mean, deviation or size "
-            "often looks like this."
+            f"This {what}: {said}, and calling all of them alike would be right for "
+            f"{100 * self.guess:.1f} %. A wrong mean, deviation or size often looks like this."
         )
 
 

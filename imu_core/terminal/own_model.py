@@ -46,8 +46,8 @@ def import_model(arguments: argparse.Namespace) -> int:
             test_accuracy=look.accuracy.value or 0.0,
         )
         save_checkpoint(out, classifier, header)
-        if look.is_like_chance:
-            progress.say(look.warning(image_set.class_names))
+        if warning := look.warning(image_set.class_names):
+            progress.say(warning)
     _print(arguments, out, network, look)
     return 0
 

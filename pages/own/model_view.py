@@ -12,7 +12,7 @@ import streamlit as st
 
 from imu_core.display import metric_with_interval
 from pages.own import model_file, model_look
-from pages.widgets import explain, resources, routes, session
+from pages.widgets import errors, explain, resources, routes, session
 
 if TYPE_CHECKING:
     from imu_core.evaluation.first_look import FirstLook
@@ -31,11 +31,12 @@ def draw() -> None:
     )
     with st.container(border=True):
         file, settings = st.columns(2, gap="large")
+        source = None
+        with file, errors.shown():
+            source = model_file.ask()
         with settings:
             network = _network(images)
             normalisation = _normalisation(images, network)
-        with file:
-            source = model_file.ask()
     if source is None:
         st.info("Choose the file of weights above.", icon=":material/upload_file:")
     elif not network:
@@ -58,7 +59,10 @@ def _network(images: str) -> str:
     )
 
     titles = {row["name"]: f"{row['title']} of this studio" for row in network_table()}
-    titles |= {f"{PREFIX}{name}": f"torchvision {name}" for name in torchvision_names()}
+    # The first import of torchvision takes seconds.
+    with st.spinner("Asking torchvision for its networks", show_time=False):
+        names = torchvision_names()
+    titles |= {f"{PREFIX}{name}": f"torchvision {name}" for name in names}
     chosen = st.selectbox(
         "Network",
         list(titles),
@@ -150,8 +154,8 @@ def _draw_accuracy(look: FirstLook, class_names: tuple[str, ...]) -> None:
         "detail": {"test_accuracy": look.accuracy.to_dict()},
     }
     st.markdown(f"**Test accuracy {metric_with_interval('test_accuracy', values)}**")
-    if look.is_like_chance:
-        st.warning(look.warning(class_names), icon=":material/casino:")
+    if warning := look.warning(class_names):
+        st.warning(warning, icon=":material/casino:")
     else:
         st.caption(
             "On the test pictures of this set. Lower than you measured elsewhere? Then the size, "

@@ -173,6 +173,12 @@ def _stop_rule(images: str, ids: tuple[int, ...]) -> str:
 
 def _seed_and_references() -> tuple[int, int]:
     seed = st.number_input("Seed", min_value=0, value=0, key="run:seed", persist_state="session")
+    if not resources.header(resources.chosen_checkpoint()).recipe:
+        st.caption(
+            "This model was trained elsewhere: without its recipe none can be retrained to compare "
+            "with."
+        )
+        return int(seed), 0
     n_references = st.number_input(
         "Retrained models",
         min_value=0,

@@ -63,8 +63,10 @@ def model_choice() -> None:
         )
         header = resources.header(chosen)
         epochs = header.recipe.get("epochs")
-        trained = f", trained for {epochs} epochs" if epochs else ""
-        st.caption(f"{header.parameters:,} weights{trained}, seed {header.seed}")
+        trained = (
+            f"trained for {epochs} epochs, seed {header.seed}" if epochs else "trained elsewhere"
+        )
+        st.caption(f"{header.parameters:,} weights, {trained}")
     else:
         st.markdown("**Model**")
         st.caption("There is no model for these pictures yet.")
@@ -137,7 +139,9 @@ def _image_title(name: str) -> str:
 
 def _model_title(path: str) -> str:
     header = resources.header(path)
-    return f"{header.network}, test {metric('test_accuracy', header.test_accuracy)}"
+    # The name of a torchvision network is long without its origin as well.
+    network = header.network.removeprefix("torchvision:")
+    return f"{network}, test {metric('test_accuracy', header.test_accuracy)}"
 
 
 def _take_images(key: str) -> None:

@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from driving import run_until
 from safetensors.torch import load_file, save, save_file
 from streamlit.testing.v1 import AppTest
 
 from imu_core.images import open_image_set
 from imu_core.networks import load_checkpoint, read_checkpoint_header
 from imu_core.networks.bundled import MODELS
+from imu_core.runs import RunStore
 from pages.own import model_file, model_look
 from pages.widgets import own_pictures, resources, routes
-from driving import run_until
 
 Open = Callable[..., AppTest]
 Weights = dict[str, torch.Tensor]
@@ -32,8 +33,7 @@ def weights() -> Weights:
 @pytest.fixture
 def view(studio: Open) -> AppTest:
     app = studio(routes.OWN)
-    app.session_state["own"] = "Model"
-    return app.run()
+    return app.segmented_control(key="own").set_value("Model").run()
 
 
 def bring(app: AppTest, content: bytes, name: str = "mine.safetensors", network="digits-cnn"):
@@ -80,15 +80,29 @@ def test_a_model_is_brought_in_and_used(view: AppTest, weights: Weights, runs: P
     assert len(choice.options) == 2
 
 
-def test_the_model_that_was_brought_can_be_unlearned(
+def test_the_model_that_was_brought_is_unlearned_and_inspected(
     view: AppTest, weights: Weights, runs: Path
 ) -> None:
     app = bring(view, save(weights))
     app.button(key="own:model:use").click().run()
     next(b for b in app.main.button if b.label == "Choose pictures to forget").click().run()
     assert app.title[0].value == "Choose what to forget"
-    assert not app.exception
-    app.switch_page(routes.INSPECT).run()
+    app.switch_page(routes.CHOOSE).run()
+    app.pills(key="by-class:digits").set_value([3]).run()
+    app.button(key="by-class:replace").click().run()
+    app.switch_page(routes.UNLEARN).run()
+    assert "none can be retrained" in said(app)
+    next(button for button in app.main.button if button.label == "Start").click().run()
+    run_until(app, lambda page: bool(page.main.success))
+    (run,) = RunStore(runs).runs()
+    assert run.state == "done"
+    assert "own" in run.record["spec"]["checkpoint"]
+    assert run.metrics()["after"]["forget_accuracy"] <= 0.01
+    for page in (routes.COMPARE, routes.INSPECT):
+        app.switch_page(page).run()
+        assert not app.exception
+        assert not app.error
+    app.segmented_control(key="look").set_value("One picture").run()
     assert not app.exception
     assert not app.error
 
@@ -107,14 +121,12 @@ def test_a_wrong_normalisation_is_seen_at_once(view: AppTest, weights: Weights) 
 
 def test_presets_fill_in_their_numbers(view: AppTest, weights: Weights) -> None:
     app = bring(view, save(weights))
-    app.session_state["own:model:preset"] = "half"
-    app.run()
+    app.segmented_control(key="own:model:preset").set_value("half").run()
     assert {field.label: field.value for field in app.text_input} == {
         "Mean": "0.5",
         "Deviation": "0.5",
     }
-    app.session_state["own:model:preset"] = "imagenet"
-    app.run()
+    app.segmented_control(key="own:model:preset").set_value("imagenet").run()
     assert next(f.value for f in app.text_input if f.label == "Mean") == "0.449"
     app.selectbox(key="own:model:network").set_value("torchvision:resnet18").run()
     assert next(f.value for f in app.text_input if f.label == "Mean") == "0.485, 0.456, 0.406"
@@ -211,8 +223,7 @@ def test_an_upload_over_the_limit(
 
 
 def typed(app: AppTest, path: Path) -> AppTest:
-    app.session_state["own:model:way"] = model_file.PATH
-    app.run()
+    app.segmented_control(key="own:model:way").set_value(model_file.PATH).run()
     app.text_input(key="own:model:path").set_value(str(path)).run()
     return app.selectbox(key="own:model:network").set_value("digits-cnn").run()
 

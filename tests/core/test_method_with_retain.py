@@ -312,7 +312,7 @@ def test_scrub_of_a_whole_class_rewinds_to_the_most_forgetful_pass(
 
 
 def test_scrub_takes_the_last_of_equally_near_passes(few_digits, digits_original, task_of):
-    """With nothing to learn (rate all but 0) all passes are alike, and the last has repaired most."""
+    """At a rate all but 0 all passes are alike, and the last has been repaired most."""
     task = task_of("scrub", digits_original, few_digits, few_digits.ids_of_class(3))
     method = get_method("scrub")
     *_, last = method.steps(task, method.config(lr=1e-8, epochs=3))

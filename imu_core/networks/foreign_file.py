@@ -83,8 +83,13 @@ def _read_safetensors(path: Path, name: str) -> dict[str, Tensor]:
 
 def _read_pickle(path: Path, name: str) -> Any:
     """What `torch.load` builds of the file with `weights_only`."""
-    if not path.is_file():
-        raise CheckpointError(f"There is no file “{name}”.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(2)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"There is no file “{name}”.") from error
+    except OSError as error:
+        raise CheckpointError(f"“{name}” cannot be read: {error.strerror or error}.") from error
     is_zip = zipfile.is_zipfile(path)
     if is_zip:
         _check_zip(path, name)
@@ -94,7 +99,7 @@ def _read_pickle(path: Path, name: str) -> Any:
             # Mapped, so that nothing is read before names and shapes are known to fit.
             return torch.load(path, map_location="cpu", weights_only=True, mmap=is_zip)
     except Exception as error:  # a foreign pickle can fail in any way whatever
-        raise CheckpointError(_why_not(path, name, error)) from error
+        raise CheckpointError(_why_not(start, name, error)) from error
 
 
 def _check_zip(path: Path, name: str) -> None:
@@ -112,16 +117,14 @@ def _check_zip(path: Path, name: str) -> None:
         )
 
 
-def _why_not(path: Path, name: str, error: Exception) -> str:
-    """The sentence for a file that `torch.load` refuses."""
+def _why_not(start: bytes, name: str, error: Exception) -> str:
+    """The sentence for a file with these first bytes that `torch.load` refuses."""
     found = re.search(r"GLOBAL ([\w.]+)", str(error))
     if found:
         return (
             f"“{name}” holds more than weights (“{found[1]}”), which could run code, so it was not "
             "opened; save model.state_dict() alone, best as safetensors."
         )
-    with path.open("rb") as file:
-        start = file.read(2)
     if start[:1] != b"\x80" and start != b"PK":
         return f"“{name}” is no PyTorch file, whatever its ending says."
     return f"“{name}” is damaged or cut short, or not weights that torch.save wrote; copy it again."

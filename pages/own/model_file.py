@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import threading
 from collections import OrderedDict
@@ -113,7 +114,8 @@ def _typed_path() -> Source | None:
     ).strip()
     if not text:
         return None
-    path = Path(text).expanduser()
+    # Not by `Path`, which fails for the home of somebody who does not exist.
+    path = Path(os.path.expanduser(text))
     if not path.is_file():
         raise CheckpointError(f"There is no file “{text}” on this machine.")
     facts = path.stat()

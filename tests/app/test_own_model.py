@@ -222,7 +222,7 @@ def test_an_upload_over_the_limit(
     assert "at most 0 MB" in app.error[0].value
 
 
-def typed(app: AppTest, path: Path) -> AppTest:
+def typed(app: AppTest, path: Path | str) -> AppTest:
     app.segmented_control(key="own:model:way").set_value(model_file.PATH).run()
     app.text_input(key="own:model:path").set_value(str(path)).run()
     return app.selectbox(key="own:model:network").set_value("digits-cnn").run()
@@ -236,8 +236,10 @@ def test_a_path_is_read_on_this_machine_only(
     app = typed(view, path)
     assert not app.error
     assert "n = 360" in said(app)
-    app = typed(app, tmp_path / "none.safetensors")
-    assert "There is no file" in app.error[0].value
+    for wrong in (tmp_path / "none.safetensors", tmp_path, "~nobody-here/x.pt", "a\x00b"):
+        app = typed(app, wrong)
+        assert not app.exception
+        assert "There is no file" in app.error[0].value
     monkeypatch.setattr(own_pictures, "on_this_machine", lambda: False)
     app.run()
     assert not any(field.label == "Path" for field in app.text_input)

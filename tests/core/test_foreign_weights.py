@@ -21,7 +21,7 @@ from imu_core.errors import BadInput, CheckpointError, ImuError, UnknownName
 from imu_core.images import ImageSet
 from imu_core.networks import load_checkpoint, read_checkpoint_header
 from imu_core.networks.bundled import MODELS
-from imu_core.networks.foreign_file import read_tensors
+from imu_core.networks.foreign_file import pt_is_allowed, read_tensors
 from imu_core.networks.foreign_weights import load_foreign, normalised_by, seen_by, weights_digest
 from imu_core.networks.normalisation import PRESETS, Normalisation, numbers, preset
 from imu_core.training import accuracy_on_test
@@ -335,6 +335,9 @@ def test_files_of_other_kinds_and_missing_ones(digits: ImageSet, tmp_path: Path)
         refused(tmp_path / name, SMALL, digits, ".safetensors", allow_pt=True)
     refused(tmp_path / "none.safetensors", SMALL, digits, "no checkpoint")
     refused(tmp_path / "none.pt", SMALL, digits, "There is no file", allow_pt=True)
+    for name in ("folder.pt", "folder.safetensors"):
+        (tmp_path / name).mkdir()
+        refused(tmp_path / name, SMALL, digits, "cannot be read", allow_pt=True)
     save_file({}, tmp_path / "empty.safetensors")
     refused(tmp_path / "empty.safetensors", SMALL, digits, "no tensors")
 
@@ -483,6 +486,22 @@ def test_a_full_disk_leaves_nothing_behind(
     assert main([*line, "--out", str(tmp_path / "out.safetensors")]) == 2
     assert "No space left" in capsys.readouterr().err
     assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+
+
+def test_the_app_is_told_to_allow_pytorch_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    monkeypatch.setattr(os, "execv", lambda program, command: started.extend(command))
+    monkeypatch.setattr(os, "chdir", lambda folder: None)
+    monkeypatch.setenv("IMU_ALLOW_PT", "")
+    monkeypatch.setenv("IMU_RUNS", str(tmp_path))
+    monkeypatch.setattr("imu_core.terminal.serving._check_port", lambda port: None)
+    main(["app"])
+    assert not pt_is_allowed()
+    main(["app", "--allow-pt"])
+    assert pt_is_allowed()
+    assert "127.0.0.1" in started
 
 
 def test_the_model_needs_a_subcommand(capsys: pytest.CaptureFixture[str]) -> None:

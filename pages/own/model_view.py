@@ -132,6 +132,7 @@ def _judge(
 ) -> None:
     """Draws what the model says, and the button that takes it."""
     from imu_core.networks.foreign_weights import normalised_by
+    from imu_core.networks.torchvision_networks import is_torchvision
 
     bare = model_file.loaded(source, network, images)
     if bare is None:
@@ -145,6 +146,17 @@ def _judge(
     if look is None:
         return
     _draw_accuracy(look, opened.class_names)
+    hint = model_look.better_normalisation(
+        key,
+        images,
+        partial(normalised_by, bare),
+        normalisation,
+        is_torchvision(network),
+        look,
+        found.seconds_a_picture,
+    )
+    if hint:
+        st.info(hint, icon=":material/lightbulb:")
     _offer(make, _path(images, network, found.digest), network, look)
 
 

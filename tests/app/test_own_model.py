@@ -41,6 +41,12 @@ def bring(app: AppTest, content: bytes, name: str = "mine.safetensors", network=
     return app.selectbox(key="own:model:network").set_value(network).run()
 
 
+def normalise(app: AppTest, mean: str, std: str) -> None:
+    for field in app.text_input:
+        field.set_value({"Mean": mean, "Deviation": std}[field.label])
+    app.run()
+
+
 def said(app: AppTest) -> str:
     """All that the page says apart from the sidebar."""
     return "\n".join(
@@ -109,14 +115,14 @@ def test_the_model_that_was_brought_is_unlearned_and_inspected(
 
 def test_a_wrong_normalisation_is_seen_at_once(view: AppTest, weights: Weights) -> None:
     app = bring(view, save(weights))
-    mean = next(field for field in app.text_input if field.label == "Mean")
-    std = next(field for field in app.text_input if field.label == "Deviation")
-    mean.set_value("5")
-    std.set_value("0.05")
-    app.run()
+    normalise(app, "5", "0.05")
     assert not app.exception
     assert "looks like chance" in app.warning[0].value
     assert "wrong mean, deviation or size" in app.warning[0].value
+    assert "“From the pictures” 9" in app.info[0].value
+    normalise(app, "0.305969", "0.3763")
+    assert not app.warning
+    assert not app.info
 
 
 def test_presets_fill_in_their_numbers(view: AppTest, weights: Weights) -> None:

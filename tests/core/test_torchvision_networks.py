@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import pytest
 import torch
@@ -107,8 +108,11 @@ def test_every_name_is_offered_or_refused_by_name() -> None:
     assert {name for name, _ in FAMILIES} <= set(offered)
 
 
+# The widest regnets take gigabytes and half a minute, and differ in width alone.
 @pytest.mark.slow
-@pytest.mark.parametrize("name", torchvision_names())
+@pytest.mark.parametrize(
+    "name", [name for name in torchvision_names() if not re.search(r"regnet.*(8|16|32)gf", name)]
+)
 def test_every_name_offered_can_be_split(name: str) -> None:
     outline = network_outline(full_name(name, 224), image_shape=(1, 28, 28), n_classes=10)
     assert outline.head.in_features == split_of(full_name(name, 224)).n_features
@@ -250,8 +254,8 @@ def test_methods_that_go_through_the_layers_work_on_it(
     short = {name: 1 for name in ("epochs", "k") if name in known}
     fewer = dataclasses.replace(
         few_digits,
-        train_images=few_digits.train_images[:48],
-        train_labels=few_digits.train_labels[:48],
+        train_images=few_digits.train_images[:24],
+        train_labels=few_digits.train_labels[:24],
     )
     task, _ = unlearn(method, trained[0], fewer, fewer.ids_of_class(3), **short)
     weights = task.model.state_dict()

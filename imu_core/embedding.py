@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 
 from imu_core.errors import BadInput, Cancelled
+from imu_core.files import write_whole
 
 Progress = Callable[[int, int, str], None]
 
@@ -210,14 +209,12 @@ def stored_map(directory: Path, key: str, *, n: int) -> np.ndarray | None:
 
 def store_map(directory: Path, key: str, coordinates: np.ndarray) -> Path:
     """The file these coordinates now lie in; it appears whole or not at all."""
-    directory.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=directory, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.save(file, np.asarray(coordinates, dtype=np.float32), allow_pickle=False)
-        path = directory / f"{key}.npy"
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    path = directory / f"{key}.npy"
+    values = np.asarray(coordinates, dtype=np.float32)
+
+    def fill(part: Path) -> None:
+        with part.open("wb") as file:
+            np.save(file, values, allow_pickle=False)
+
+    write_whole(path, fill)
     return path

@@ -11,7 +11,6 @@ trained on halves serve as shadow models of a membership attack as well.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ import torch
 
 from imu_core.errors import BadInput, Cancelled, RunError
 from imu_core.evaluation.outputs import Outputs, compute_outputs, load_outputs, save_outputs
+from imu_core.files import write_json
 from imu_core.images.image_set import ImageSet
 from imu_core.influence.subsets import Memorisation, memorisation, random_halves
 from imu_core.networks.checkpoint import load_checkpoint, save_checkpoint
@@ -197,10 +197,7 @@ def _claim(
     }
     found = _read(folder)
     if found is None:
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".ensemble.{os.getpid()}.part"
-        temporary.write_text(json.dumps(record, indent=1))
-        os.replace(temporary, folder / "ensemble.json")
+        write_json(folder / "ensemble.json", record)
     elif found != json.loads(json.dumps(record)):
         differing = [name for name in record if found.get(name) != record[name]]
         raise BadInput(

@@ -7,7 +7,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,17 +34,26 @@ def clear_about_disk(path: Path) -> Generator[None]:
         ) from (error)
 
 
-def write_whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Lets `write` fill a temporary file beside `path`, then renames it to `path`."""
+def replace_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """Lets `write` fill a temporary file beside `path`, then renames it to `path`.
+
+    What the disk says (`OSError`) is left to the caller, and so is the folder.
+    """
     writer = f"{os.getpid()}-{threading.get_ident()}"
     temporary = path.with_name(f".{path.name}.{writer}.part")
-    with clear_about_disk(path.parent):
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write(temporary)
-            os.replace(temporary, path)
-        finally:
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        with suppress(OSError):
             temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, write: Callable[[Path], object]) -> None:
+    """As `replace_whole`, in a folder made when needed; the disk's errors in one sentence."""
+    with clear_about_disk(path.parent):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_whole(path, write)
 
 
 def write_json(path: Path, data: Any) -> None:

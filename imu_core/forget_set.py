@@ -7,7 +7,6 @@ import hashlib
 import io
 import json
 import operator
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ import torch
 from torch import Tensor
 
 from imu_core.errors import BadInput
+from imu_core.files import replace_whole
 from imu_core.images.image_set import ImageSet
 
 CSV_COLUMNS = ("id", "label", "class", "image_set", "image_set_fingerprint")
@@ -141,13 +141,9 @@ class ForgetSet:
             text = self.to_csv(image_set)
         else:
             raise BadInput(f"A forget set is saved as .csv or .json, not as “{path.name}”.")
-        part = path.with_name(f".{path.name}.part")
         try:
-            part.write_text(text, encoding="utf-8")
-            os.replace(part, path)
+            replace_whole(path, lambda part: part.write_text(text, encoding="utf-8"))
         except OSError as error:
-            if part.parent.is_dir():
-                part.unlink(missing_ok=True)
             raise BadInput(
                 f"“{path}” could not be written ({error.strerror}); choose another place."
             ) from error

@@ -6,17 +6,15 @@ architecture before a single weight is read.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import tempfile
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from imu_core.errors import BadInput, CheckpointError, UnknownName
+from imu_core.files import replace_whole
 from imu_core.images.image_set import ImageSet
 from imu_core.networks.checkpoint_header import CheckpointHeader
 from imu_core.networks.classifier import Classifier
@@ -39,17 +37,7 @@ def save_checkpoint(path: str | Path, classifier: Classifier, header: Checkpoint
     content = save(weights, metadata={_METADATA_KEY: text})
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            # mkstemp gives 600; a checkpoint is for whoever may read the folder.
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            with contextlib.suppress(OSError):
-                os.unlink(temporary)
-            raise
+        replace_whole(path, lambda part: part.write_bytes(content))
     except OSError as error:
         raise CheckpointError(
             f"The checkpoint “{path}” could not be written: {error.strerror or error}."

@@ -45,15 +45,17 @@ def _forget_set() -> None:
 
     ids = session.forget_ids()
     st.markdown(f"**Forget set** · {pictures(len(ids))}")
-    if ids:
-        few = _spread(ids, N_THUMBNAILS)
-        st.image(
-            thumbnails.sheet(session.images(), few, columns=N_THUMBNAILS, side=26),
-            alt=f"{len(few)} of the {len(ids)} pictures to be forgotten",
-        )
-        st.caption(sentence(class_summary(session.images(), ids)))
-    else:
-        st.caption("Nothing chosen yet.")
+    # A place of its own: with or without pictures the buttons below keep theirs.
+    with st.container():
+        if ids:
+            few = _spread(ids, N_THUMBNAILS)
+            st.image(
+                thumbnails.sheet(session.images(), few, columns=N_THUMBNAILS, side=26),
+                alt=f"{len(few)} of the {len(ids)} pictures to be forgotten",
+            )
+            st.caption(sentence(class_summary(session.images(), ids)))
+        else:
+            st.caption("Nothing chosen yet.")
     with st.container(horizontal=True, vertical_alignment="center"):
         st.button(
             "Undo",

@@ -112,7 +112,7 @@ def _look(
     if rule.kind == "forget":
         target = rule.forget_accuracy
     elif rule.kind == "heldout":
-        target = probe.matched_heldout_accuracy(task.model, constant)
+        target = probe.heldout_target
     else:
         return last
     near = seen["forget_accuracy"]

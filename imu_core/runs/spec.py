@@ -27,8 +27,8 @@ class StopRule:
             "method": "after the method's own number of steps",
             "steps": f"after {self.steps:,} steps",
             "forget": f"when forget accuracy is at or below {self.forget_accuracy:.1%}",
-            "heldout": "when forget accuracy is down to the accuracy on held-out pictures of the "
-            "same classes",
+            "heldout": "when forget accuracy is down to what the original reaches on held-out "
+            "pictures of the same classes",
         }[self.kind]
 
 

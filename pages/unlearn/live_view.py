@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from imu_core.runs import JobStatus, Run
 
 POLL_S = 0.6
+MUCH_LOST = 0.1
+"""Fall of retain accuracy above which a run is called damaging, whatever rule it met."""
 
 
 def draw(run_id: str) -> None:
@@ -167,7 +169,9 @@ def _finished(run: Run) -> None:
     """A run that is not at work in this process: how it ended, and all it left."""
     record, progress = run.record, run_progress.read_progress(run.events())
     _title(_name(run))
-    if record["state"] == "done" and record["stop"]["reached"]:
+    if record["state"] == "done" and (harm := damage(run)):
+        st.warning(f"{summary(run)} {harm}", icon=":material/warning:")
+    elif record["state"] == "done" and record["stop"]["reached"]:
         st.success(summary(run), icon=":material/check_circle:")
     elif record["state"] == "done":
         st.warning(summary(run), icon=":material/flag:")
@@ -227,6 +231,18 @@ def _next_steps(run: Run) -> None:
 def _take(images: str, spec: dict[str, Any]) -> None:
     session.choose_images(images)
     session.set_forget(spec["forget_ids"], spec["forget_history"])
+
+
+def damage(run: Run) -> str:
+    """A sentence where retain accuracy fell by more than `MUCH_LOST`, else empty."""
+    metrics = run.metrics()
+    before, after = (metrics[when].get("retain_accuracy") for when in ("before", "after"))
+    if before is None or after is None or before - after <= MUCH_LOST:
+        return ""
+    return (
+        f"The model was damaged: it lost {100 * (before - after):.0f} points on the pictures that "
+        "were to be kept. Stop earlier or lower the learning rate."
+    )
 
 
 def summary(run: Run) -> str:

@@ -27,7 +27,7 @@ MOST_REFERENCES = 5
 RULES = {
     "own": "the method's own steps are done",
     "forget": "forget accuracy is low enough",
-    "heldout": "forget accuracy is down to held-out accuracy",
+    "heldout": "forget accuracy is down to that of unseen pictures",
 }
 SCOPES = {
     "head": "the classifier head",
@@ -65,7 +65,7 @@ def draw() -> None:
         f"{forget_words.class_summary(images, ids)}."
     )
     method = _method()
-    rule = _stop_rule(images, ids)
+    rule = _stop_rule(images, ids, "retain" in method.needs)
     with st.form("run", border=False):
         seed, n_references = _seed_and_references()
         # Start stands above the folded parameters, which it reads.
@@ -141,18 +141,25 @@ def _method() -> Method:
     return method
 
 
-def _stop_rule(images: str, ids: tuple[int, ...]) -> str:
-    """Draws the stop rule; its text as `parse_stop` reads it."""
+def _stop_rule(images: str, ids: tuple[int, ...], repairs: bool) -> str:
+    """Draws the stop rule; its text as `parse_stop` reads it.
+
+    A method that sees retain pictures repairs what it breaks and goes to its own end; the others
+    only lose from the depth on that is enough.
+    """
     whole = bool(forget_words.whole_classes(images, ids))
-    kinds = ["forget", "own"] if whole else list(RULES)
+    kinds = ["forget", "own"] if whole else ["heldout", "forget", "own"]
+    if repairs:
+        kinds = ["own", *kinds[:-1]]
     kind = st.selectbox(
         "Stop when",
         kinds,
         format_func=RULES.__getitem__,
-        key=f"stop:{whole}",
+        key=f"stop:{whole}:{repairs}",
         persist_state="session",
-        help="Checked after every step or few steps. Down to held-out accuracy needs no retrained "
-        "model; it is not offered for whole classes, where a retrained model has none right.",
+        help="Checked after every step or few steps. Down to what the original reaches on held-out "
+        "pictures of the same classes is about where a retrained model stands; it is not offered "
+        "for whole classes, where a retrained model has none right.",
     )
     if kind == "heldout":
         return "forget<=heldout"

@@ -142,7 +142,7 @@ def test_a_run_whose_program_ended_reads_as_interrupted(studio: Open, runs: Path
 
 def test_whole_classes_have_no_heldout_rule_and_parts_of_classes_do(studio: Open) -> None:
     app = ready_to_start(studio)
-    assert app.selectbox(key="stop:True").options == [
+    assert app.selectbox(key="stop:True:False").options == [
         "forget accuracy is low enough",
         "the method's own steps are done",
     ]
@@ -150,7 +150,24 @@ def test_whole_classes_have_no_heldout_rule_and_parts_of_classes_do(studio: Open
     app.session_state["room"] = "At random"
     app.run().button(key="random:replace").click().run()
     app.switch_page(routes.UNLEARN).run()
-    assert len(app.selectbox(key="stop:False").options) == 3
+    assert app.selectbox(key="stop:False:False").options == [
+        "forget accuracy is down to that of unseen pictures",
+        "forget accuracy is low enough",
+        "the method's own steps are done",
+    ]
+    app.selectbox(key="method").set_value("scrub").run()
+    assert app.selectbox(key="stop:False:True").value == "own"
+
+
+def test_a_run_that_ruins_the_model_is_not_called_a_success(studio: Open) -> None:
+    app = ready_to_start(studio)
+    app.selectbox(key="stop:True:False").set_value("own").run()
+    app.number_input(key="parameter:imu:lr").set_value(1.0)
+    app.number_input(key="run:references").set_value(0)
+    start(app)
+    run_until(app, lambda app: any("Done in" in box.value for box in boxes(app)))
+    assert not app.main.success
+    assert any("The model was damaged: it lost" in box.value for box in app.main.warning)
 
 
 @pytest.mark.parametrize("name", [method.name for method in all_methods()])

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import json
 import math
 import threading
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -16,7 +18,7 @@ from imu_core.errors import BadInput, Cancelled, ImuError, RunError
 from imu_core.networks import load_checkpoint
 from imu_core.networks.bundled import bundled_checkpoint
 from imu_core.runs import JobQueue, RunSpec, RunStore, execute_run, parse_stop, submit_run
-from imu_core.runs.probe import heldout_rows
+from imu_core.runs.probe import Probe, heldout_rows
 
 
 @pytest.fixture(scope="module")
@@ -206,8 +208,31 @@ def test_heldout_rule_stops_at_heldout_accuracy_and_judges_on_the_other_half(
     )
     run = execute_run(spec, store, image_set=digits)
     assert run.record["stop"]["reached"]
+    rows = heldout_rows(digits)
+    labels = digits.test_labels[rows].numpy()
+    right = run.original_outputs().test_logits[rows.numpy()].argmax(1) == labels
+    mix = digits.train_labels[list(ids)].bincount(minlength=10).numpy() / len(ids)
+    target = sum(mix[label] * right[labels == label].mean() for label in range(10))
+    probes = [event for event in run.events() if event["event"] == "probe"]
+    assert probes[-1]["forget_accuracy"] <= target
+    assert probes[-1]["retain_accuracy"] > 0.9
     n_test = run.metrics()["after"]["detail"]["test_accuracy_all"]["n"]
     assert n_test == digits.n_test - len(heldout_rows(digits))
+
+
+def test_the_heldout_target_is_the_originals_in_the_class_mix_of_the_set(finished, digits):
+    outputs = finished.original_outputs()
+    rows = heldout_rows(digits).numpy()
+    labels = digits.test_labels.numpy()[rows]
+    threes, fives = rows[labels == 3], rows[labels == 5]
+    logits = np.eye(10, dtype=np.float32)[digits.test_labels.numpy()]
+    logits[threes[: len(threes) // 2]] = 0  # called 0
+    doctored = dataclasses.replace(outputs, test_logits=logits)
+    mixed = torch.cat((digits.ids_of_class(3)[:30], digits.ids_of_class(5)[:10]))
+    probe = Probe(digits, mixed, doctored, torch.device("cpu"))
+    wrong = (len(threes) // 2) / len(threes)
+    assert len(fives)
+    assert probe.heldout_target == pytest.approx(1 - 0.75 * wrong)
 
 
 def test_heldout_rule_is_refused_for_a_whole_class(checkpoint, digits, store):

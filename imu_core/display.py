@@ -41,9 +41,10 @@ PLAIN = frozenset({"membership_auc", "forget_loss"})
 
 def number(value: float) -> str:
     """Up to three significant digits, without an exponent between 0.001 and 100,000."""
-    if value and not 1e-3 <= abs(value) < 1e5:
-        return f"{value:.2e}"
-    return f"{value:.3g}" if abs(value) < 1000 else f"{value:,.0f}"
+    sign, size = "−" if value < 0 else "", abs(value)
+    if size and not 1e-3 <= size < 1e5:
+        return f"{sign}{size:.2e}"
+    return f"{sign}{size:.3g}" if size < 1000 else f"{sign}{size:,.0f}"
 
 
 def seconds(value: float) -> str:

@@ -93,7 +93,8 @@ def coordinates(checkpoint: str, images: str, layout: str) -> np.ndarray:
     """float32 (n, 2). Until a UMAP is there, its job is drawn and the PCA takes its place."""
     slot = st.container()
     if layout == "UMAP":
-        kept = _kept_umap(checkpoint, images)
+        # One that was kept needs no features: it is there before the model has looked at them all.
+        kept = _kept_umap(checkpoint or resources.chosen_checkpoint(), images)
         if kept is not None:
             return kept
         # A place of its own, so that what comes and goes there does not start the map anew.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -229,15 +230,27 @@ def test_a_saved_set_joins_leaves_or_limits(
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_the_map_draws_pca_at_once_and_umap_by_a_job(studio: Open) -> None:
+def test_the_map_draws_pca_at_once_and_umap_by_a_job(
+    studio: Open, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from pages.widgets import feature_map
+
+    monkeypatch.setattr(feature_map, "SHIPPED", tmp_path)
     app = room(studio(routes.CHOOSE), "Map")
     app.button_group(key="map:layout").set_value("UMAP").run()
     assert not app.exception
-    if any(one.key == "map:umap" for one in app.button):
-        app.button(key="map:umap").click().run()
-        run_until(app, lambda one: "Until it is there" not in words(one), 500)
+    app.button(key="map:umap").click().run()
+    run_until(app, lambda one: "Until it is there" not in words(one), 500)
+    assert not any(one.key == "map:umap" for one in app.button)
     assert not app.exception
     assert not app.warning
+
+
+def test_the_umap_of_a_bundled_model_is_there_at_once(studio: Open) -> None:
+    app = room(studio(routes.CHOOSE), "Map")
+    app.button_group(key="map:layout").set_value("UMAP").run()
+    assert not any(one.key == "map:umap" for one in app.button)
+    assert not app.exception
 
 
 def test_the_rooms_work_without_a_model(studio: Open, monkeypatch: pytest.MonkeyPatch) -> None:

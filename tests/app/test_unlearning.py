@@ -50,6 +50,9 @@ def test_a_run_from_start_to_its_summary_and_compare(studio: Open, runs: Path) -
     assert shown.title[0].value == "Compare"
     assert shown.query_params["run"] == run_id
     assert not shown.exception
+    compared = studio(routes.COMPARE, run=run_id)
+    compared.segmented_control(key="view").set_value("Protected").run()
+    assert any("No picture was protected" in box.value for box in compared.main.info)
 
     other = studio(routes.UNLEARN, run=run_id)
     assert any("Done in" in box.value for box in boxes(other))
@@ -88,11 +91,15 @@ def test_the_protected_are_watched_in_compare(studio: Open, runs: Path) -> None:
     assert min(frame["change"]) == pytest.approx(100 * min(shares[1] - shares[0]))
 
 
-def test_compare_says_how_to_protect_where_nothing_was(studio: Open) -> None:
-    app = studio(routes.COMPARE, run=shipped_example().id)
+def test_the_example_shows_protected_pictures_with_their_floor(studio: Open) -> None:
+    example = shipped_example()
+    assert example is not None
+    app = studio(routes.COMPARE, run=example.id)
     app.segmented_control(key="view").set_value("Protected").run()
-    assert any("No picture was protected" in box.value for box in app.main.info)
     assert not app.exception
+    text = " ".join(one.value for one in app.main.markdown)
+    assert f"{len(example.record['spec']['protected_ids'])} pictures, protected" in text
+    assert "points on these pictures (the floor)" in text
 
 
 def boxes(app: AppTest) -> list:

@@ -169,32 +169,35 @@ def after_factorisation(clock: Clock, problem: HeadProblem) -> list[Row]:
     ]
 
 
-def imu_row(
+def imu_scores_rows(
     clock: Clock, classifier: Classifier, name: str, images: Tensor, labels: Tensor, least: float
-) -> Row:
-    """IMU's scores in closed form against one autograd call a picture."""
+) -> list[Row]:
+    """IMU's scores in closed form against autograd for each picture, as released and at its least.
+
+    The limit is on the code as released.
+    """
     images, labels = images.to(clock.device), labels.to(clock.device)
 
     def closed(n: int) -> Tensor:
         scored = passed(classifier, images[:n])
         return imu_scores(*scored, labels[:n], damping=0.01, damping_mode="absolute")
 
-    def looped(n: int) -> Tensor:
-        return per_sample_imu_scores(classifier, images[:n], labels[:n], 0.01)
+    def looped(n: int, passes: int = 2) -> Tensor:
+        return per_sample_imu_scores(classifier, images[:n], labels[:n], 0.01, passes=passes)
 
     few, n = 100, len(images)
     difference = float((closed(few) - looped(few)).abs().max() / closed(few).abs().max())
     turns = Clock(clock.device, min(clock.repeats, 3), clock.processor_time)
-    ours, theirs = turns.medians(lambda: closed(n), lambda: looped(n), warm=False)
-    return Row(
-        f"IMU scores of {len(images):,} pictures, {name}",
-        ours,
-        "autograd a picture",
-        theirs,
-        f"≥ {least:g} × faster",
-        theirs >= least * ours,
-        f"largest relative difference {difference:.0e}",
+    ours, released, single = turns.medians(
+        lambda: closed(n), lambda: looped(n), lambda: looped(n, 1), warm=False
     )
+    title = f"IMU scores of {len(images):,} pictures, {name}"
+    note = f"largest relative difference {difference:.0e}"
+    limit, reached = f"≥ {least:g} × faster", released >= least * ours
+    return [
+        Row(title, ours, "autograd a picture, as released", released, limit, reached, note),
+        Row(title, ours, "autograd a picture, one pass", single),
+    ]
 
 
 def imu_rows(clock: Clock, classifier: Classifier, n_big: int) -> list[Row]:
@@ -202,14 +205,15 @@ def imu_rows(clock: Clock, classifier: Classifier, n_big: int) -> list[Row]:
     whole = open_image_set("fashion-mnist")
     ids = whole.ids_of_class(0)
     images, labels = whole.train_images[ids], whole.train_labels[ids]
-    rows = [imu_row(clock, classifier, "small CNN", images, labels, 8)]
+    rows = imu_scores_rows(clock, classifier, "small CNN", images, labels, 8)
     mean, std = whole.pixel_statistics
     big = build_network(
         "resnet18", image_shape=(1, 28, 28), n_classes=10, mean=mean, std=std, seed=0
     ).to(device=clock.device, memory_format=torch.channels_last)
     on_gpu = clock.device.type == "cuda"
     n = len(images) if on_gpu else n_big
-    return [*rows, imu_row(clock, big, "ResNet-18", images[:n], labels[:n], 50 if on_gpu else 3)]
+    least = 50 if on_gpu else 3
+    return rows + imu_scores_rows(clock, big, "ResNet-18", images[:n], labels[:n], least)
 
 
 def memory_row(clock: Clock) -> tuple[Row, dict[str, float]]:

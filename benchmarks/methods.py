@@ -16,7 +16,7 @@ its floor is the same between retrained models. All parameters are the defaults.
 the half of the test pictures that no method may see.
 
 One line of JSON a finished cell goes into benchmarks/results/methods.jsonl, so that a run can be
-broken off and taken up again; from all lines methods.json and methods.md are made.
+broken off and taken up again; from all lines methods.md is made.
 """
 
 from __future__ import annotations
@@ -237,7 +237,6 @@ def main() -> None:
                 for kind in arguments.sets:
                     run_set(bench, kind, seed, arguments.methods, cells_of())
     cells = list(cells_of().values())
-    (RESULTS / "methods.json").write_text(json.dumps({"cells": cells}, indent=0))
     text = report(cells, __doc__ or "")
     (RESULTS / "methods.md").write_text(text)
     print(text)

@@ -13,7 +13,7 @@ from imu_core.methods.registry import get_method
 NOTES = Path(__file__).parent / "results" / "methods_notes.md"
 ACCURACIES = ("forget_accuracy", "retain_accuracy", "test_accuracy")
 HEAD = (
-    "method", "given", "forget", "retain", "test", "gap", "depth at step", "retain there",
+    "method", "given", "sets", "forget", "retain", "test", "gap", "depth at step", "retain there",
     "test there", "membership", "probe", "probe share", "seconds",
 )  # fmt: skip
 
@@ -25,7 +25,8 @@ def report(cells: list[dict[str, Any]], introduction: str) -> str:
     if NOTES.exists():
         lines += [NOTES.read_text().strip(), ""]
     lines += [
-        "Mean over the seeds. Forget, retain and test accuracy, gap, membership (AUC of the "
+        "Mean over the sets (how many of them: “sets”), of the gap also the least and the "
+        "largest. Forget, retain and test accuracy, gap, membership (AUC of the "
         "attack, 0.5 = chance) and probe (accuracy of a linear probe on the forget pictures) are "
         "of the end of the run; probe share is the way from retrained (0) to original (1). A dash: "
         "never got there, or cannot be had.",
@@ -80,8 +81,9 @@ def _method_row(name: str, cells: list[dict[str, Any]], sets: dict[int, dict]) -
     return (
         f"`{name}`",
         ", ".join(n for n in get_method(name).needs if n != "forget") or "–",
+        f"{len(good)}/{len(sets)}",
         *(_number(_mean(c["end"][key] for c in good)) for key in ACCURACIES),
-        _number(_mean(gap(c["end"], sets[c["seed"]]["retrained"]) for c in good)),
+        _with_range([gap(c["end"], sets[c["seed"]]["retrained"]) for c in good]),
         where,
         *(
             _number(_mean(c["at_depth"][key] for c in deep))
@@ -111,8 +113,9 @@ def _fixed_row(
     return (
         f"**{name}**",
         "all" if floor else "–",
+        f"{len(sets)}/{len(sets)}",
         *(_number(_mean(m[key] for m in models)) for key in ACCURACIES),
-        _number(_mean(gaps)) + (" (floor)" if floor else ""),
+        _with_range(gaps) + (", the floor" if floor else ""),
         "–",
         "–",
         "–",
@@ -163,6 +166,13 @@ def _unique(values: Iterable[Any]) -> list[Any]:
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [v for v in values if v is not None]
     return sum(known) / len(known) if known else None
+
+
+def _with_range(values: list[float]) -> str:
+    """The mean, and the least and largest where there are several."""
+    if len(values) < 2:
+        return _number(_mean(values))
+    return f"{_number(_mean(values))} [{_number(min(values))}, {_number(max(values))}]"
 
 
 def _number(value: float | None, digits: int = 3) -> str:

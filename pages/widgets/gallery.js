@@ -34,7 +34,7 @@ class Gallery {
 
   destroy() {
     this.stopListening()
-    if (this.url) URL.revokeObjectURL(this.url)
+    if (this.url) releaseLater(this.url)
   }
 
   // ---- news from the server -----------------------------------------------------------------
@@ -61,7 +61,7 @@ class Gallery {
   }
 
   showPage(page, data) {
-    if (this.url) URL.revokeObjectURL(this.url)
+    if (this.url) releaseLater(this.url)
     this.page = page
     this.shown = data.payload
     this.url = sheetUrl(page)

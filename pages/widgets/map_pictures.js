@@ -26,7 +26,7 @@ class PictureCache {
   }
 
   drop({ url, ids }) {
-    URL.revokeObjectURL(url)
+    releaseLater(url)
     for (const id of ids) if (this.places.get(id)?.url === url) this.places.delete(id)
   }
 

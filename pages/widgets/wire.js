@@ -54,6 +54,11 @@ class Picks {
   }
 }
 
+/** Let go of a blob's address in a while: the browser may still be fetching what it names. */
+function releaseLater(url) {
+  setTimeout(() => URL.revokeObjectURL(url), 10_000)
+}
+
 /** An element with a class, attributes and children (strings become text, never markup). */
 function element(tag, className = "", attributes = {}, children = []) {
   const node = document.createElement(tag)

@@ -49,7 +49,7 @@ def _section(images: str, kind: str, cells: list[dict[str, Any]]) -> list[str]:
     order = sorted(names, key=lambda n: ("retain" in get_method(n).needs, _gap_of(groups[n], sets)))
     n = sum(c["n_forget"] for c in sets.values()) / n_sets
     depth = _mean(c["depth"] for c in sets.values())
-    seconds = sum(c.get("method_s", 0) for c in cells)
+    seconds = sum(c.get("method_s") or 0 for c in cells)
     rows = [HEAD, _fixed_row("original", sets, lambda s: [s["before"]], 0.0)]
     retrain_s = _mean(t for s in sets.values() for t in s["retrain_s"])
     rows.append(_fixed_row("retrained", sets, lambda s: s["retrained"], retrain_s, floor=True))

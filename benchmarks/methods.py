@@ -201,10 +201,13 @@ def run_set(bench: Bench, kind: str, seed: int, methods: list[str], done: dict) 
     name = bench.images.name
     forget = bench.forget_set(kind, seed)
     key = {"images": name, "set": kind, "seed": seed}
-    models, seconds = bench.retrained(forget)
-    accuracies = [m["forget_accuracy"] for m in models]
-    depth = CLASS_DEPTH if kind == "class" else sum(accuracies) / len(accuracies)
-    if (name, kind, seed, "") not in done:
+    known = done.get((name, kind, seed, ""))
+    if known is not None:
+        depth = known["depth"]
+    else:
+        models, seconds = bench.retrained(forget)
+        accuracies = [m["forget_accuracy"] for m in models]
+        depth = CLASS_DEPTH if kind == "class" else sum(accuracies) / len(accuracies)
         before = bench.measured(bench.outputs, forget)
         write_cell(
             {**key, "method": "", "forget": forget.history[-1], "n_forget": len(forget.ids),

@@ -47,6 +47,12 @@ def number(value: float) -> str:
     return f"{sign}{size:.3g}" if size < 1000 else f"{sign}{size:,.0f}"
 
 
+def quoted(names: Sequence[str], most: int = 10) -> str:
+    """`“a”, “b”`, and how many more there are beyond `most`."""
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(f"“{name}”" for name in names[:most]) + more
+
+
 def seconds(value: float) -> str:
     """`0.8 s`, `42 s`, `3 min 20 s`."""
     if value < 60:

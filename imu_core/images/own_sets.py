@@ -58,16 +58,6 @@ class OwnSet:
         return cls(**known)
 
 
-def is_own(spec: str) -> bool:
-    """Whether a SPEC names pictures that somebody brought."""
-    return spec.startswith(("folder:", "npz:", "upload:"))
-
-
-def names_a_path(spec: str) -> bool:
-    """Whether a SPEC names a place on this machine, which no stranger may choose."""
-    return spec.startswith(("folder:", "npz:"))
-
-
 def path_spec(path: str, preparation: Preparation) -> str:
     """The SPEC of a folder, zip or .npz on this machine; MissingData where there is none."""
     found = Path(path.strip()).expanduser().absolute()

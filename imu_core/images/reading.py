@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from imu_core.display import quoted
 from imu_core.files import write_whole
 
 _SHARES = {10: "a tenth", 20: "a fifth", 25: "a quarter", 50: "half"}
@@ -71,12 +72,6 @@ class ReadingReport:
             single_classes=tuple(report.single_classes),
             kept=tuple(report.kept),
         )
-
-
-def quoted(names: Sequence[str], most: int = 10) -> str:
-    """`“a”, “b”`, and how many more there are beyond `most`."""
-    more = f" and {len(names) - most:,} more" if len(names) > most else ""
-    return ", ".join(f"“{name}”" for name in names[:most]) + more
 
 
 def readable(name: str) -> str:

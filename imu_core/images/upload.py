@@ -29,8 +29,13 @@ MAX_RATIO = 100
 """Times a file may grow: pictures, compressed already, grow little, zip bombs a thousandfold."""
 
 _BROKEN = (
-    *(zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error),
-    *(EOFError, NotImplementedError, UnicodeError),
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    NotImplementedError,  # of zipfile, for ways of compressing that it does not know
+    UnicodeError,
 )
 _BAD_NAMES = {errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL}
 _UTF8_FLAG, _ENCRYPTED_FLAG = 0x800, 0x1

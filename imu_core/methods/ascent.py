@@ -9,13 +9,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from imu_core.device import forward_batch
 from imu_core.methods.registry import MethodConfig, Step, parameter
 from imu_core.methods.task import Task, n_batches, set_batch_norm, split_batches
 from imu_core.methods.weighting import Weighting, statistics
 from imu_core.networks.modes import eval_mode
 from imu_core.optimisers import Sgd
-
-FEATURE_BATCH = 1024
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,9 @@ class ForgetInputs:
     def _eval_features(self) -> Tensor:
         model = self._task.model
         with eval_mode(model):
-            return torch.cat(
-                [model.features(part) for part in self._task.forget.images.split(FEATURE_BATCH)]
-            )
+            images = self._task.forget.images
+            parts = images.split(forward_batch(images.device))
+            return torch.cat([model.features(part) for part in parts])
 
 
 def weighted_ascent(

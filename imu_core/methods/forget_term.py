@@ -9,12 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from imu_core.device import forward_batch
 from imu_core.methods.imu import ImuConfig, influence_weighting
 from imu_core.methods.registry import WeightStatistics, parameter
 from imu_core.methods.task import Task
 from imu_core.methods.weighting import Weighting, by_loss, permuted, statistics, uniform
-
-BATCH = 1024
 
 
 def weighting_parameter() -> str:
@@ -55,6 +54,6 @@ def _weighting(name: str, generator: torch.Generator) -> Weighting:
 
 @torch.no_grad()
 def _at_original(task: Task, weighting: Weighting) -> Tensor:
-    parts = task.forget.images.split(BATCH)
+    parts = task.forget.images.split(forward_batch(task.forget.images.device))
     features = torch.cat([task.original.features(images) for images in parts])
     return weighting(features, task.original.head(features), task.forget.labels)

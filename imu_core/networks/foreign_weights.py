@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from imu_core.display import quoted
 from imu_core.errors import CheckpointError
 from imu_core.images.image_set import ImageSet
 from imu_core.networks.classifier import Classifier
@@ -166,20 +167,13 @@ def _check_names(
         and not name.endswith(_COUNTER)
         and not is_extra_head(name)
     ]
-    said = [f"lacks {_few(missing)}"] if missing else []
-    said += [f"holds {_few(surplus)}, which it does not have"] if surplus else []
+    said = [f"lacks {quoted(missing, _N_NAMED)}"] if missing else []
+    said += [f"holds {quoted(surplus, _N_NAMED)}, which it does not have"] if surplus else []
     if said:
         raise CheckpointError(
             f"“{file}” does not fit “{network}”: it {' and '.join(said)}. Choose the network that "
             "it was saved from."
         )
-
-
-def _few(names: Sequence[str]) -> str:
-    """The first names, and how many more."""
-    shown = ", ".join(f"“{name}”" for name in names[:_N_NAMED])
-    rest = len(names) - _N_NAMED
-    return f"{shown} and {rest} more" if rest > 0 else shown
 
 
 def _check_classes(
@@ -212,9 +206,7 @@ def _check_shapes(
     if not wrong:
         return
     first, others = wrong[0], len(wrong) - 1
-    has, needs = (
-        "×".join(map(str, v.shape)) or "one number" for v in (found[first], wanted[first])
-    )
+    has, needs = _shape(found[first]), _shape(wanted[first])
     size = " (a table of positions: is the input size right?)" if "pos_embed" in first else ""
     more = f"; {others} more differ" if others else ""
     raise CheckpointError(

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
+import importlib
+
 import streamlit as st
+
+from pages.widgets import errors, views
 
 st.title("Compare")
 st.markdown(
     "What the run did: the model before, after, and models retrained without the forget set."
 )
 
-VIEWS = ["Summary", "Confusion", "Features", "Membership", "Protected"]
+# Title → module with a `draw(comparison)`, imported when it is looked at.
+VIEWS = {
+    "Summary": "pages.compare.views.summary",
+    "Confusion": "pages.compare.views.confusion",
+    "Features": "pages.compare.views.features",
+    "Membership": "pages.compare.views.membership",
+    "Protected": "pages.compare.views.protected",
+}
 
 
 def draw_page() -> None:
-    from pages.widgets import comparison, errors
+    from pages.widgets import comparison
 
     chosen = comparison.chosen()
     if chosen is None:
         return
-    view = st.segmented_control(
-        "View", VIEWS, default=VIEWS[0], required=True, key="view", bind="query-params"
-    )
+    view = views.choose("View", VIEWS, key="view")
     with errors.shown():
-        if view == "Confusion":
-            from pages.compare.views import confusion as module
-        elif view == "Features":
-            from pages.compare.views import features as module
-        elif view == "Membership":
-            from pages.compare.views import membership as module
-        elif view == "Protected":
-            from pages.compare.views import protected as module
-        else:
-            from pages.compare.views import summary as module
-        module.draw(chosen)
+        importlib.import_module(view).draw(chosen)
 
 
 draw_page()

@@ -6,7 +6,7 @@ import importlib
 
 import streamlit as st
 
-from pages.widgets import errors, session
+from pages.widgets import errors, session, views
 
 # Title → module with a `draw()`, imported when its room is opened.
 ROOMS = {
@@ -31,16 +31,8 @@ def draw_page() -> None:
 
         resources.image_set(session.images())
         forget_bar.draw()
-        room = st.segmented_control(
-            "Ways to choose",
-            list(ROOMS),
-            default="By class",
-            required=True,
-            key="room",
-            bind="query-params",
-            label_visibility="collapsed",
-        )
-        importlib.import_module(ROOMS.get(room or "", ROOMS["By class"])).draw()
+        room = views.choose("Ways to choose", ROOMS, key="room")
+        importlib.import_module(room).draw()
 
 
 draw_page()

@@ -6,7 +6,7 @@ import importlib
 
 import streamlit as st
 
-from pages.widgets import errors, session
+from pages.widgets import errors, session, views
 
 # Title → module with a `draw()`, imported when it is looked at.
 LOOKS = {
@@ -22,15 +22,7 @@ st.markdown(
 
 
 def draw_page() -> None:
-    look = st.segmented_control(
-        "Look at",
-        list(LOOKS),
-        default="The set",
-        required=True,
-        key="look",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    look = views.choose("Look at", LOOKS, key="look")
     with errors.shown():
         # Here, not at the top: these reach for the engine, and the title should not wait for it.
         from pages.widgets import picture_table, resources
@@ -44,7 +36,7 @@ def draw_page() -> None:
                 icon=":material/model_training:",
             )
         elif picture_table.ready(checkpoint, images):
-            importlib.import_module(LOOKS.get(look or "", LOOKS["The set"])).draw()
+            importlib.import_module(look).draw()
 
 
 draw_page()

@@ -6,7 +6,7 @@ import importlib
 
 import streamlit as st
 
-from pages.widgets import errors
+from pages.widgets import errors, views
 
 # Title → module with a `draw()`, imported when it is looked at.
 VIEWS = {
@@ -19,18 +19,9 @@ st.markdown("Bring your own pictures, or a model that you trained elsewhere.")
 
 
 def draw_page() -> None:
-    view = st.segmented_control(
-        "What to bring",
-        list(VIEWS),
-        default="Pictures",
-        required=True,
-        key="own",
-        bind="query-params",
-        label_visibility="collapsed",
-    )
+    view = views.choose("What to bring", VIEWS, key="own")
     with errors.shown():
-        # Here, not at the top: these reach for the engine, and the title should not wait for it.
-        importlib.import_module(VIEWS.get(view or "", VIEWS["Pictures"])).draw()
+        importlib.import_module(view).draw()
 
 
 draw_page()

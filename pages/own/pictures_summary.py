@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from imu_core.display import quoted
 from pages.widgets import own_pictures, resources, routes, session, thumbnails
 from pages.widgets.words import pictures
 
@@ -78,8 +79,6 @@ def _use(spec: str) -> None:
 
 
 def _warnings(own: OwnSet) -> None:
-    from imu_core.images.reading import quoted
-
     report = own.report
     if report.empty_classes:
         names = own_pictures.plain(quoted(report.empty_classes))

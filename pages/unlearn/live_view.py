@@ -253,7 +253,8 @@ def summary(run: Run) -> str:
     def change(name: str) -> str:
         if before.get(name) is None or after.get(name) is None:
             return "not known"
-        return f"{percent(before[name])} → {percent(after[name])}"
+        n = after["detail"][name]["n"]
+        return f"{percent(before[name])} → {percent(after[name])} (n = {n:,})"
 
     reached = record["stop"]["reached"]
     stopped = "" if reached else f" The stop rule ({record['stop']['sentence']}) was not reached."

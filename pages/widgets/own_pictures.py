@@ -38,7 +38,7 @@ def on_this_machine() -> bool:
 
 def is_own(spec: str) -> bool:
     """Whether a SPEC names pictures that somebody brought."""
-    return spec.startswith(("folder:", "npz:", "upload:"))
+    return spec.startswith((*session.PATHS, "upload:"))
 
 
 def upload_limit_mb() -> int:

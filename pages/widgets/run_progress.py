@@ -103,5 +103,6 @@ def in_words(progress: RunProgress) -> str:
     return (
         f"After {last['number']:,} steps, accuracy on the pictures to be forgotten "
         f"{change('forget_accuracy')}, on those to be kept {change('retain_accuracy')}, on "
-        f"held-out pictures of the classes still to be known {change('heldout_accuracy')}."
+        f"held-out pictures of the classes still to be known {change('heldout_accuracy')}. "
+        f"Looked at: {last['n_forget']:,}, {last['n_retain']:,} and {last['n_heldout']:,} of them."
     )

@@ -12,6 +12,8 @@ import streamlit as st
 
 DEFAULT_IMAGES = "digits"
 LONGEST_UNDO = 100
+PATHS = ("folder:", "npz:")
+"""How the SPEC of an image set begins that names a place on this machine."""
 
 _IMAGES, _MODELS, _BASKETS, _RUN = "chosen_images", "chosen_models", "baskets", "chosen_run"
 _AWAITED, _OWN = "awaited_models", "own_pictures"
@@ -29,7 +31,7 @@ def begin() -> None:
     if _IMAGES not in st.session_state:
         asked = st.query_params.get("images", "")
         # An address may come from anybody: it may name an image set, never a path on this machine.
-        named = asked and not asked.startswith(("folder:", "npz:"))
+        named = asked and not asked.startswith(PATHS)
         st.session_state[_IMAGES] = asked if named else DEFAULT_IMAGES
         st.session_state[_MODELS] = {}
         st.session_state[_BASKETS] = {}
@@ -49,7 +51,7 @@ def choose_images(name: str) -> None:
 
 def name_in_address(name: str) -> None:
     """Puts an image set into the address, but never a path on this machine: `begin` refuses it."""
-    if name == DEFAULT_IMAGES or name.startswith(("folder:", "npz:")):
+    if name == DEFAULT_IMAGES or name.startswith(PATHS):
         st.query_params.pop("images", None)
     else:
         st.query_params["images"] = name

@@ -373,3 +373,8 @@ def test_who_sits_at_this_machine(
     monkeypatch.setattr(own_pictures.st, "get_option", lambda name: address)
     monkeypatch.setattr(own_pictures.st, "context", context)
     assert own_pictures.on_this_machine() is expected
+
+
+def test_which_specs_are_ones_own() -> None:
+    assert all(map(own_pictures.is_own, ("folder:/a", "npz:/a.npz", "upload:0")))
+    assert not any(map(own_pictures.is_own, ("digits", "fashion-mnist:100")))

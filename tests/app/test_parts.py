@@ -92,6 +92,9 @@ def test_progress_of_a_run_at_work() -> None:
                 forget_accuracy=1.0,
                 retain_accuracy=0.9,
                 heldout_accuracy=None,
+                n_forget=10,
+                n_retain=4096,
+                n_heldout=0,
             ),
             event("step", 2.0, number=1, of=10, loss=-0.5, weights=weights),
             event("step", 3.0, number=2, of=10, loss=-0.7, weights=None),
@@ -103,6 +106,9 @@ def test_progress_of_a_run_at_work() -> None:
                 forget_accuracy=0.5,
                 retain_accuracy=0.8,
                 heldout_accuracy=None,
+                n_forget=10,
+                n_retain=4096,
+                n_heldout=0,
             ),
         ]
     )
@@ -117,6 +123,7 @@ def test_progress_of_a_run_at_work() -> None:
     said = run_progress.in_words(seen)
     assert "50.0\u00a0% (100.0\u00a0% before)" in said
     assert "still to be known is not known" in said
+    assert "10, 4,096 and 0 of them" in said
 
 
 def test_progress_of_a_run_that_has_not_begun() -> None:

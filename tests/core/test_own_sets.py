@@ -15,7 +15,6 @@ from imu_core.images import open_image_set
 from imu_core.images.own_sets import (
     delete_own,
     find_own,
-    is_own,
     open_own,
     open_upload,
     own_sets,
@@ -213,8 +212,3 @@ def test_a_damaged_record_hides_no_other(data_folder: Path) -> None:
     (data_folder / "own" / "damaged.json").write_text('{"spec": 1')
     (data_folder / "own" / "old.json").write_text("[]")
     assert own_sets() == [own]
-
-
-def test_which_specs_are_ones_own() -> None:
-    assert all(map(is_own, ("folder:/a", "npz:/a.npz", "upload:0")))
-    assert not any(map(is_own, ("digits", "fashion-mnist:100")))

@@ -9,6 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from imu_core.evaluation.accuracy import accuracy
+from imu_core.evaluation.estimate import mean
 from imu_core.evaluation.watched import Watched, moved, moved_floor, watched
 from pages.widgets import explain, palette, session, thumbnails
 from pages.widgets.comparison import Comparison
@@ -76,18 +77,23 @@ def _models(comparison: Comparison) -> list[tuple[str, Any]]:
 def _sentence(models: dict[str, Watched], n: int, since: str) -> str:
     before, after = models["Original"], models["Unlearned"]
     truth_lost = int(((before.probability >= 0.5) & (after.probability < 0.5)).sum())
-    change = float(moved(before, after).mean())
+    change = mean(moved(before, after))
     floor = moved_floor([one for name, one in models.items() if name.startswith("Retrained")])
     against = (
-        f" Two retrained models differ by {100 * floor:.1f} points on these pictures (the floor)."
+        f" Two of the {len(models) - 2} retrained models differ by {100 * floor:.1f} points on "
+        "these pictures on average, up or down (the floor)."
         if floor is not None
         else " Without two retrained models there is no floor to read this against."
     )
     return (
         f"{pictures(n)}, {since}. The probability of the true class changed by "
-        f"{100 * change:+.1f} points on average; {truth_lost:,} of {n:,} fell below one half."
-        f"{against}"
-    ).replace("-", "−")
+        f"{_points(change.value)} points on average [{_points(change.low)}, "
+        f"{_points(change.high)}]; {truth_lost:,} of {n:,} fell below one half.{against}"
+    )
+
+
+def _points(share: float | None) -> str:
+    return "not known" if share is None else f"{100 * share:+.1f}".replace("-", "−")
 
 
 def _accuracies(

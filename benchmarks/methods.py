@@ -39,7 +39,7 @@ from imu_core.evaluation.outputs import compute_outputs
 from imu_core.forget_set import ForgetSet
 from imu_core.images import ImageSet, open_image_set
 from imu_core.methods.fisher import diagonal_fisher
-from imu_core.methods.registry import all_methods, get_method
+from imu_core.methods.registry import MethodConfig, all_methods, get_method
 from imu_core.methods.task import Pictures, Task, pictures_of
 from imu_core.networks import load_checkpoint
 from imu_core.networks.bundled import bundled_checkpoint
@@ -107,9 +107,10 @@ class Bench:
         del found["detail"]
         return found
 
-    def retrained(self, forget: ForgetSet) -> tuple[list[dict], list[float]]:
+    def retrained(self, forget: ForgetSet, n: int = N_REFERENCES) -> tuple[list[dict], list[float]]:
+        """Measurements of each retrained model, and the seconds it took."""
         models, seconds = [], []
-        for number in range(N_REFERENCES):
+        for number in range(n):
             _, outputs, took = retrained_reference(
                 self.store, self.header, self.images, forget, self.header.seed + number, device=CPU
             )
@@ -135,8 +136,9 @@ class Bench:
 
 
 def run_cell(
-    bench: Bench, method_name: str, kind: str, seed: int, forget: ForgetSet, depth: float
-) -> dict[str, Any]:
+    bench: Bench, method_name: str, kind: str, seed: int, forget: ForgetSet, depth: float,
+    changes: dict[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
     """One unlearning in memory: path, state at depth, state at the end, seconds."""
     method = get_method(method_name)
     task, prepared_s = bench.task(method.needs, forget, seed)
@@ -154,10 +156,10 @@ def run_cell(
 
     sees_retain = "retain" in method.needs
     rule = StopRule("method") if sees_retain else StopRule("forget", forget_accuracy=depth)
-    config = method.config()
+    config = method.config(**(changes or {}))
     result = run_method(
         task, method, config, probe, rule, emit=listen, should_stop=lambda: False,
-        probe_every=0 if not sees_retain else max(1, _steps_of(bench, method_name) // N_PROBES),
+        probe_every=0 if not sees_retain else max(1, _steps_of(bench, config) // N_PROBES),
     )  # fmt: skip
     end = bench.measured(compute_outputs(task.model, bench.images, device=CPU), forget)
     at_depth = None
@@ -174,10 +176,10 @@ def run_cell(
     }
 
 
-def _steps_of(bench: Bench, method_name: str) -> int:
-    """About how many steps the defaults take, to space the probes."""
-    config = get_method(method_name).config().to_dict()
-    return config["epochs"] * -(-bench.images.n_train // config["batch_size"])
+def _steps_of(bench: Bench, config: MethodConfig) -> int:
+    """About how many steps the method takes, to space the probes."""
+    values = config.to_dict()
+    return values["epochs"] * -(-bench.images.n_train // values["batch_size"])
 
 
 def cells_of(file: Path = CELLS) -> dict[tuple, dict[str, Any]]:

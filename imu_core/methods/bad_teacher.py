@@ -7,8 +7,8 @@ p_fresh is a network of the same architecture with newly drawn weights, p₀ the
 answers look like those to a picture never seen; whether they look like those of a retrained model
 is another matter (retrained models are often right about unseen pictures).
 
-Differs from public code: all retain pictures are used (the paper takes 30 %), and each batch is a
-shuffled mix of both parts, so its KL terms are in the proportion of the sets.
+Differs from public code: each batch is a shuffled mix of both parts, so its KL terms are in the
+proportion of the sets.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from imu_core.methods.answers import logits_of
-from imu_core.methods.descent import DescentConfig, descend, join
+from imu_core.methods.descent import DescentConfig, descend, join, share_of
 from imu_core.methods.layers import fresh_copy
 from imu_core.methods.registry import Step, parameter, register
 from imu_core.methods.task import Task
@@ -34,6 +34,7 @@ class BadTeacherConfig(DescentConfig):
     lr: float = parameter(0.03, "Learning rate.", low=1e-8, high=100)
     epochs: int = parameter(10, "Passes over all pictures.", low=1, high=10_000)
     temperature: float = parameter(1.0, "T: softens teachers and student.", low=0.01, high=1000)
+    retain_share: float = parameter(1.0, "Share of the retain pictures used.", low=0, high=1)
 
 
 @register(
@@ -50,8 +51,9 @@ class BadTeacherConfig(DescentConfig):
 )
 def bad_teacher(task: Task, config: BadTeacherConfig) -> Iterator[Step]:
     fresh = fresh_copy(task.original, task.generator)
-    both, t = join(task.forget, task.retain), config.temperature
-    answers = torch.cat([logits_of(fresh, task.forget), logits_of(task.original, task.retain)])
+    retain = share_of(task.retain, config.retain_share, task.generator)
+    both, t = join(task.forget, retain), config.temperature
+    answers = torch.cat([logits_of(fresh, task.forget), logits_of(task.original, retain)])
     targets = torch.softmax(answers / t, dim=1)
     task.trainable("all", config.batch_norm)
 

@@ -101,6 +101,12 @@ def join(first: Pictures, second: Pictures) -> Pictures:
     )
 
 
+def share_of(part: Pictures, share: float, generator: torch.Generator) -> Pictures:
+    """A random share of `part`, at least one picture, in its order."""
+    n = max(1, round(share * len(part)))
+    return part.take(torch.randperm(len(part), generator=generator)[:n].sort().values)
+
+
 def batch_norm_for(part: Pictures, wanted: str) -> str:
     """`wanted`, but `eval` for one picture: alone it has no batch statistics."""
     return "eval" if len(part) == 1 else wanted

@@ -10,6 +10,7 @@ Differs from public code:
 - The two batches go through the network together, so that batch norm in train mode sees both, and
   a forget set of one picture needs no batch of its own.
 - An epoch is a pass over the retain pictures; forget batches follow one another without end.
+- The learning rate falls by a cosine (public code: in steps), so that the last updates repair.
 - Weights can be laid on the forget pictures (`weighting`).
 """
 
@@ -64,4 +65,4 @@ def neg_grad_plus(task: Task, config: NegGradPlusConfig) -> Iterator[Step]:
         kept = losses[len(gone) :].mean()
         return config.alpha * kept - (1 - config.alpha) * term.mean(losses[: len(gone)], gone)
 
-    yield from descend(task, config, retain, loss_of, weights=term.statistics)
+    yield from descend(task, config, retain, loss_of, weights=term.statistics, cosine=True)

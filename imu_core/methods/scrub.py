@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -44,6 +45,9 @@ class ScrubConfig(DescentConfig):
     lr: float = parameter(0.005, "Learning rate.", low=1e-8, high=100)
     epochs: int = parameter(6, "Passes over the retain pictures.", low=1, high=10_000)
     max_epochs: int = parameter(3, "Passes that begin with a max phase.", low=0, high=10_000)
+    max_batch_size: int = parameter(
+        128, "Forget pictures in one update of a max phase.", low=1, high=65_536
+    )
     alpha: float = parameter(0.05, "α: weight of the KL on retain pictures.", low=0, high=100)
     gamma: float = parameter(1.0, "γ: weight of the cross-entropy.", low=0, high=100)
     temperature: float = parameter(4.0, "T: softens teacher and student.", low=0.01, high=1000)
@@ -66,18 +70,22 @@ def scrub(task: Task, config: ScrubConfig) -> Iterator[Step]:
     forget, retain = task.forget, task.retain
     task.trainable("all", config.batch_norm)
     away, back = _losses(task, config)
-    n_max, n_min = (n_batches(len(part), config.batch_size) for part in (forget, retain))
+    n_max = n_batches(len(forget), config.max_batch_size)
+    n_min = n_batches(len(retain), config.batch_size)
     n_max_phases = min(config.max_epochs, config.epochs)
     total = n_max_phases * n_max + config.epochs * n_min + config.rewind
-    once, optimiser = dataclasses.replace(config, epochs=1), sgd(task, config)
-    number, kept = 0, []
+    optimiser, number, kept = sgd(task, config), 0, []
     for epoch in range(config.epochs):
-        phases = [(forget, away, "max", n_max)] if epoch < n_max_phases else []
-        for part, loss_of, note, n in [*phases, (retain, back, "min", n_min)]:
+        repaired = max(0, epoch - n_max_phases) / max(1, config.epochs - n_max_phases)
+        lr = config.lr * (1 + math.cos(math.pi * repaired)) / 2
+        once = dataclasses.replace(config, epochs=1, lr=lr)
+        rough = dataclasses.replace(once, batch_size=config.max_batch_size)
+        phases = [(forget, away, "max", n_max, rough)] if epoch < n_max_phases else []
+        for part, loss_of, note, n, how in [*phases, (retain, back, "min", n_min, once)]:
             set_batch_norm(task.model, batch_norm_for(part, config.batch_norm))
             rest = total - number - n
             yield from descend(
-                task, once, part, loss_of, optimiser=optimiser, note=note, done=number, after=rest
+                task, how, part, loss_of, optimiser=optimiser, note=note, done=number, after=rest
             )
             number += n
         if config.rewind:

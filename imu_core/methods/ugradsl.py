@@ -13,7 +13,8 @@ the retain batch that lies near it in feature space: where many retain pictures 
 smoothing.
 
 Differs: the official repository could not be read. The radius for "near" is here the median
-distance within the batch, so that it needs no tuning and no unit.
+distance within the batch, so that it needs no tuning and no unit. The learning rate falls by a
+cosine, as in NegGrad+.
 """
 
 from __future__ import annotations
@@ -92,4 +93,4 @@ def ugradsl(task: Task, config: UgradslConfig) -> Iterator[Step]:
         return config.share * retain_loss - (1 - config.share) * term.mean(losses, gone)
 
     part = retain if by_retain else forget
-    yield from descend(task, config, part, loss_of, weights=term.statistics)
+    yield from descend(task, config, part, loss_of, weights=term.statistics, cosine=True)

@@ -16,7 +16,14 @@ import torch
 
 from imu_core.evaluation.outputs import compute_outputs
 from imu_core.evaluation.representation import probe_forget_accuracy
-from imu_core.methods import bad_teacher, salun
+from imu_core.methods import (
+    bad_teacher,
+    convolution_transpose,
+    masked_small_gradients,
+    natmu,
+    salun,
+    semu,
+)
 from imu_core.methods.answers import accuracy, mean_loss
 from imu_core.methods.fisher import diagonal_fisher
 from imu_core.methods.registry import get_method
@@ -266,7 +273,86 @@ def test_l2ul_forgets_pictures_and_keeps_what_the_same_ascent_alone_destroys(ben
     assert_less(retain(alone), [kept_share / 2 for kept_share in retain(kept)])
 
 
+def test_layer_attack_keeps_more_than_ascent_on_the_same_layer_at_equal_depth(bench):
+    """Means: on two classes of five ascent costs nothing either."""
+    attacked, ascended = (
+        retain(ends(bench, name, until=DEPTH)) for name in ("layer_attack", "gradient_ascent")
+    )
+    assert min(attacked) >= min(ascended)
+    assert sum(attacked) > sum(ascended)
+
+
+def test_semu_forgets_along_the_gradients_singular_vectors_and_not_along_others(
+    bench, digits, monkeypatch
+):
+    """As many directions with the same singular values, turned at random; the same steps."""
+    n, real = 16, semu.forget_gradients
+    generator = torch.Generator().manual_seed(0)
+
+    def basis(like):
+        return torch.linalg.qr(torch.randn(like.shape, generator=generator))[0]
+
+    def turned(task, weights):
+        found = {}
+        for name, gradient in real(task, weights).items():
+            left, values, right = torch.linalg.svd(gradient, full_matrices=False)
+            found[name] = basis(left) @ values.diag() @ basis(right.T).T
+        return found
+
+    found = ends(bench, "semu", FEW, steps=n, lr=5e-4)
+    monkeypatch.setattr(semu, "forget_gradients", turned)
+    others = [
+        bench.run("semu", digits.ids_of_class(label), seed, most=n, lr=5e-4)
+        for seed, label in enumerate(FEW)
+    ]
+    assert_less(forget(found), [share / 2 for share in forget(others)])
+
+
 # with retain pictures
+
+
+def test_convolution_transpose_owes_its_forgetting_to_the_swap(bench, digits, monkeypatch):
+    found = ends(bench, "convolution_transpose", FEW)
+    assert max(forget(found)) <= DEPTH
+    monkeypatch.setattr(convolution_transpose, "transpose_kernels", lambda model: 1)
+    only_tuned = [
+        bench.run("convolution_transpose", digits.ids_of_class(label), seed)
+        for seed, label in enumerate(FEW)
+    ]
+    assert min(forget(only_tuned)) > 0.5
+
+
+def test_masked_small_gradients_owe_forgetting_to_the_redraw_and_utility_to_the_choice(
+    bench, digits, monkeypatch
+):
+    """Without the redraw, and with as many weights redrawn at random."""
+    found = ends(bench, "masked_small_gradients", FEW)
+    assert_less(forget(found), forget(ends(bench, "masked_small_gradients", FEW, ratio=0.0)))
+    largest, generator = masked_small_gradients.largest, torch.Generator().manual_seed(0)
+
+    def at_random(values, ratio):
+        return largest([torch.rand(v.shape, generator=generator) for v in values], ratio)
+
+    monkeypatch.setattr(masked_small_gradients, "largest", at_random)
+    drawn = [
+        bench.run("masked_small_gradients", digits.ids_of_class(label), seed)
+        for seed, label in enumerate(FEW)
+    ]
+    assert_less(retain(drawn), retain(found))
+
+
+def test_natmu_forgets_by_its_blends(bench, digits, monkeypatch):
+    """The same steps on the retain pictures alone leave the class known."""
+    found = ends(bench, "natmu")
+    assert max(forget(found)) <= DEPTH
+    assert min(retain(found)) > 0.99
+
+    def unblended(task, delta):
+        return task.retain.take(torch.arange(0))
+
+    monkeypatch.setattr(natmu, "blends", unblended)
+    plain = [bench.run("natmu", digits.ids_of_class(label), seed) for seed, label in enumerate(FEW)]
+    assert min(forget(plain)) > 0.5
 
 
 @pytest.mark.parametrize("name", ["neg_grad_plus", "scrub"])

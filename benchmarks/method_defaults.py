@@ -1,0 +1,147 @@
+"""Why some defaults are what they are: candidates side by side, on forget sets no table uses.
+
+    python benchmarks/method_defaults.py [--images digits fashion-mnist:10000] [--methods semu ...]
+
+For each method of `CANDIDATES` every setting (a change to the defaults as they were) unlearns a
+class, a random and a chosen set as benchmarks/methods.py draws them, but from seeds that are not
+the table's (10 and 11; on Fashion-MNIST one class only), so that its sets play no part in the
+choice. Judged by the gap to the retrained models, as defined there; the setting with the least mean
+over image sets, kinds and seeds is the default, where it is not plainly dearer.
+
+One line of JSON a finished cell goes into benchmarks/results/method_defaults.jsonl; a cell that is
+there is not run again. From all lines method_defaults.md is made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import Any
+
+from methods import CLASS_DEPTH, RESULTS, Bench, run_cell
+from methods_table import gap
+from tqdm import tqdm
+
+from imu_core.errors import ImuError
+from imu_core.runs import RunStore
+
+CELLS = RESULTS / "method_defaults.jsonl"
+SETS = {
+    "digits": [("class", 10), ("class", 11), ("random", 10), ("chosen", 10)],
+    "fashion-mnist:10000": [("class", 10)],
+}
+CANDIDATES: dict[str, list[dict[str, Any]]] = {
+    "semu": [{"lr": 5e-4, "epochs": 20}, {"lr": 2e-4, "epochs": 50}, {"lr": 1e-4, "epochs": 100}],
+    "lotus": [
+        {"lr": 3e-3, "retain_share": 0.3}, {"lr": 1e-3, "retain_share": 0.3},
+        {"lr": 1e-3, "retain_share": 1.0},
+    ],
+    "bad_teacher": [
+        {"lr": 0.03, "retain_share": 1.0}, {"lr": 0.03, "retain_share": 0.3},
+        {"lr": 0.01, "retain_share": 0.3},
+    ],
+    "convolution_transpose": [
+        {"lr": 0.02, "epochs": 10}, {"lr": 0.02, "epochs": 20}, {"lr": 0.01, "epochs": 20},
+    ],
+    "masked_small_gradients": [
+        {"ratio": 0.3, "epochs": 5}, {"ratio": 0.3, "epochs": 10}, {"ratio": 0.5, "epochs": 10},
+    ],
+    "l1_sparse": [
+        {"gamma": 5e-4, "lr": 0.05}, {"gamma": 5e-4, "lr": 0.1}, {"gamma": 1e-4, "lr": 0.1},
+    ],
+    "neg_grad_plus": [
+        {"lr": 0.03, "alpha": 0.99}, {"lr": 0.05, "alpha": 0.99}, {"lr": 0.02, "alpha": 0.98},
+    ],
+    "ugradsl": [{"lr": 0.03, "share": 0.99}, {"lr": 0.02, "share": 0.98}],
+    "scrub": [
+        {"lr": 0.005, "max_batch_size": 128}, {"lr": 0.005, "max_batch_size": 512, "max_epochs": 5,
+        "epochs": 8}, {"lr": 0.01, "max_batch_size": 512},
+    ],
+}  # fmt: skip
+
+
+def cells() -> list[dict[str, Any]]:
+    """Finished cells in the order they were made; a set's retrained models have method ''."""
+    return [json.loads(line) for line in CELLS.read_text().splitlines()] if CELLS.exists() else []
+
+
+def key_of(images: str, kind: str, seed: int, method: str, changes: dict[str, Any]) -> tuple:
+    return images, kind, seed, method, json.dumps(changes)
+
+
+def write(cell: dict[str, Any]) -> None:
+    with CELLS.open("a") as file:
+        file.write(json.dumps(cell, allow_nan=False) + "\n")
+
+
+def run_set(bench: Bench, kind: str, seed: int, methods: list[str]) -> None:
+    """All cells of one forget set that are not there yet."""
+    name, forget = bench.images.name, bench.forget_set(kind, seed)
+    done = {key_of(c["images"], c["set"], c["seed"], c["method"], c["changes"]): c for c in cells()}
+    place = {"images": name, "set": kind, "seed": seed}
+    known = done.get(key_of(name, kind, seed, "", {}))
+    if known is None:
+        models, _ = bench.retrained(forget, 1)
+        depth = CLASS_DEPTH if kind == "class" else models[0]["forget_accuracy"]
+        known = {**place, "method": "", "changes": {}, "depth": depth, "retrained": models}
+        write(known)
+    todo = [
+        (m, c) for m in methods for c in CANDIDATES[m] if key_of(name, kind, seed, m, c) not in done
+    ]
+    for method, changes in tqdm(todo, desc=f"{name} {kind} {seed}"):
+        try:
+            cell = run_cell(bench, method, kind, seed, forget, known["depth"], changes)
+        except ImuError as error:
+            cell = {"refused": str(error)}
+        else:
+            cell = {
+                **{k: cell[k] for k in ("steps", "method_s", "end")},
+                "gap": gap(cell["end"], known["retrained"]),
+            }
+        write({**place, "method": method, "changes": changes, **cell})
+
+
+def table() -> str:
+    """The mean gap of each setting, over everything and by image set and kind."""
+    groups = [(images, kind) for images, sets in SETS.items() for kind in dict(sets)]
+    found = [c for c in cells() if "gap" in c]
+    head = ("method", "setting", *(f"{i}, {k}" for i, k in groups), "mean of these", "seconds")
+    rows = []
+    for method, settings in CANDIDATES.items():
+        for changes in settings:
+            mine = [c for c in found if c["method"] == method and c["changes"] == changes]
+            by_group = [
+                [c["gap"] for c in mine if (c["images"], c["set"]) == group] for group in groups
+            ]
+            means = [sum(g) / len(g) if g else None for g in by_group]
+            known = [m for m in means if m is not None]
+            seconds = [c["method_s"] for c in mine]
+            rows.append((
+                f"`{method}`", " ".join(f"{k}={v:g}" for k, v in changes.items()),
+                *("–" if m is None else f"{m:.3f}" for m in means),
+                f"{sum(known) / len(known):.3f}" if known else "–",
+                f"{sum(seconds) / len(seconds):.1f}" if seconds else "–",
+            ))  # fmt: skip
+    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
+    lines.insert(1, "|" + "---|" * len(head))
+    prose = "\n\n".join((__doc__ or "").split("\n\n")[2:3]).strip()
+    return "\n".join(["# Candidates for the defaults", "", prose, "", *lines, ""])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", nargs="*", default=list(SETS), choices=list(SETS))
+    parser.add_argument("--methods", nargs="+", default=list(CANDIDATES), choices=list(CANDIDATES))
+    parser.add_argument("--runs", default="runs", help="where retrained models are kept")
+    arguments = parser.parse_args()
+    for name in arguments.images:
+        bench = Bench(name, RunStore(arguments.runs))
+        for kind, seed in SETS[name]:
+            run_set(bench, kind, seed, arguments.methods)
+    text = table()
+    (RESULTS / "method_defaults.md").write_text(text)
+    print(text)
+
+
+if __name__ == "__main__":
+    main()

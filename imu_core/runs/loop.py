@@ -56,7 +56,7 @@ def run_method(
         )
     emit({"event": "probe", "number": 0, **probe(task.model, True)})
     method_s = probing_s = 0.0
-    number, reached, steps = 0, False, method.steps(task, config)
+    number, probed, reached, steps = 0, 0, False, method.steps(task, config)
     try:
         while not reached:
             if should_stop():
@@ -71,13 +71,16 @@ def run_method(
             del told["report"]  # an event of its own, with what the probe adds to it
             emit({"event": "step", **told, "method_s": round(method_s, 4)})
             _refuse_divergence(step)
-            started = time.perf_counter()
-            reached = _look(task, probe, rule, step, probe_every, emit)
-            probing_s += time.perf_counter() - started
+            if _is_due(task, rule, step, probe_every):
+                started = time.perf_counter()
+                reached, probed = _look(task, probe, rule, step, emit), number
+                probing_s += time.perf_counter() - started
     finally:
         # Ends a generator that stopped half-way, so that what it holds is let go of now.
         if isinstance(steps, Generator):
             steps.close()
+    if probed != number:  # the method ended before its announced last step
+        emit({"event": "probe", "number": number, **probe(task.model, task.body_is_constant)})
     task.model.eval()
     if not all(bool(torch.isfinite(p).all()) for p in task.model.parameters()):
         raise BadInput(_DIVERGED.format(f"after {number} steps"))
@@ -94,19 +97,27 @@ def _refuse_divergence(step: Step) -> None:
         raise BadInput(_DIVERGED.format(f"at step {step.number}"))
 
 
-def _look(
-    task: Task, probe: Probe, rule: StopRule, step: Step, probe_every: int, emit: Emit
-) -> bool:
-    """Whether the rule says stop, after a probe where one is due."""
+def _is_due(task: Task, rule: StopRule, step: Step, probe_every: int) -> bool:
+    """Whether the model is to be looked at after this step."""
     every = probe_every or _probe_every(task, rule, step.of)
-    last = rule.kind == "steps" and step.number >= rule.steps
-    reports = step.report is not None
-    if step.number % every and step.number != step.of and not last and not reports:
-        return False
+    return (
+        step.number % every == 0
+        or step.number == step.of
+        or _is_last(rule, step)
+        or step.report is not None
+    )
+
+
+def _is_last(rule: StopRule, step: Step) -> bool:
+    return rule.kind == "steps" and step.number >= rule.steps
+
+
+def _look(task: Task, probe: Probe, rule: StopRule, step: Step, emit: Emit) -> bool:
+    """Whether the rule says stop, after a probe."""
     constant = task.body_is_constant
     seen = probe(task.model, constant)
     emit({"event": "probe", "number": step.number, **seen})
-    if reports:
+    if step.report is not None:
         others = {name: seen[name] for name in ("retain_accuracy", "heldout_accuracy")}
         emit({"event": "report", "number": step.number, "row": {**step.report, **others}})
     if rule.kind == "forget":
@@ -114,7 +125,7 @@ def _look(
     elif rule.kind == "heldout":
         target = probe.heldout_target
     else:
-        return last
+        return _is_last(rule, step)
     near = seen["forget_accuracy"]
     return (
         near is not None

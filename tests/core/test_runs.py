@@ -199,6 +199,19 @@ def test_running_out_of_steps_is_said(checkpoint, digits, store):
     assert not run.record["stop"]["reached"]
 
 
+def test_a_method_that_ends_by_its_own_rule_is_looked_at_once_more(checkpoint, digits, store):
+    """LoTUS ends after some pass; the curves must not end before the model they are about."""
+    changes = {"lr": 0.001, "retain_share": 1.0}
+    events = []
+    spec = spec_of(checkpoint, digits, method="lotus", parameters=changes, stop="")
+    run = execute_run(spec, store, image_set=digits, emit=events.append)
+    step = [e for e in events if e["event"] == "step"][-1]
+    probes = [e["number"] for e in events if e["event"] == "probe"]
+    assert step["number"] < step["of"]
+    assert run.record["steps"] == step["number"] == probes[-1]
+    assert len(set(probes)) == len(probes)
+
+
 def test_heldout_rule_stops_at_heldout_accuracy_and_judges_on_the_other_half(
     checkpoint, digits, store
 ):

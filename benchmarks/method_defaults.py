@@ -4,9 +4,10 @@
 
 For each method of `CANDIDATES` every setting (a change to the defaults as they were) unlearns a
 class, a random and a chosen set as benchmarks/methods.py draws them, but from seeds that are not
-the table's (10 and 11; on Fashion-MNIST one class only), so that its sets play no part in the
-choice. Judged by the gap to the retrained models, as defined there; the setting with the least mean
-over image sets, kinds and seeds is the default, where it is not plainly dearer.
+the table's (10 and 11), so that its sets play no part in the choice. On Fashion-MNIST the two
+settings that did best on the digits meet again, on one class. Judged by the gap to a retrained
+model, as defined there; the setting with the least mean is the default, where it is not plainly
+dearer.
 
 One line of JSON a finished cell goes into benchmarks/results/method_defaults.jsonl; a cell that is
 there is not run again. From all lines method_defaults.md is made.
@@ -30,6 +31,7 @@ SETS = {
     "digits": [("class", 10), ("class", 11), ("random", 10), ("chosen", 10)],
     "fashion-mnist:10000": [("class", 10)],
 }
+FIRST, N_FINALISTS = "digits", 2
 CANDIDATES: dict[str, list[dict[str, Any]]] = {
     "semu": [{"lr": 5e-4, "epochs": 20}, {"lr": 2e-4, "epochs": 50}, {"lr": 1e-4, "epochs": 100}],
     "lotus": [
@@ -51,8 +53,11 @@ CANDIDATES: dict[str, list[dict[str, Any]]] = {
     ],
     "neg_grad_plus": [
         {"lr": 0.03, "alpha": 0.99}, {"lr": 0.05, "alpha": 0.99}, {"lr": 0.02, "alpha": 0.98},
+        {"lr": 0.03, "alpha": 0.98},
     ],
-    "ugradsl": [{"lr": 0.03, "share": 0.99}, {"lr": 0.02, "share": 0.98}],
+    "ugradsl": [
+        {"lr": 0.03, "share": 0.99}, {"lr": 0.02, "share": 0.98}, {"lr": 0.03, "share": 0.98},
+    ],
     "scrub": [
         {"lr": 0.005, "max_batch_size": 128}, {"lr": 0.005, "max_batch_size": 512, "max_epochs": 5,
         "epochs": 8}, {"lr": 0.01, "max_batch_size": 512},
@@ -99,6 +104,17 @@ def run_set(bench: Bench, kind: str, seed: int, methods: list[str]) -> None:
                 "gap": gap(cell["end"], known["retrained"]),
             }
         write({**place, "method": method, "changes": changes, **cell})
+
+
+def best_on_first(method: str) -> list[dict[str, Any]]:
+    """The settings of least mean gap on the first image set."""
+    found = [c for c in cells() if c["images"] == FIRST and c["method"] == method and "gap" in c]
+
+    def gap_of(changes: dict[str, Any]) -> float:
+        gaps = [c["gap"] for c in found if c["changes"] == changes]
+        return sum(gaps) / len(gaps)
+
+    return sorted(CANDIDATES[method], key=gap_of)[:N_FINALISTS]
 
 
 def table() -> str:

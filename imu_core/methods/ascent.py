@@ -92,8 +92,8 @@ def weighted_ascent(
     """Steps of SGD on  −Σ w ℓ / Σ w + α‖head‖₁  over batches of the samples whose weight is not 0.
 
     `refresh` says when the weights are computed anew: `once` (at the original), at every `epoch`,
-    or at every `batch` from that batch alone. Dividing by Σ w leaves only the ratios of weights
-    inside a batch; α is the only absolute scale.
+    or at every `batch` from that batch alone, drawn from all forget pictures. Dividing by Σ w
+    leaves only the ratios of weights inside a batch; α is the only absolute scale.
     """
     parameters = task.trainable(scope, config.batch_norm)
     optimiser = Sgd(
@@ -103,14 +103,17 @@ def weighted_ascent(
     weights = inputs.weights(weighting)
     # The weights decide how many samples are in use, and `epoch` may change that: the count of
     # updates is fixed from the first weights so that a run can say how far it is.
-    per_epoch = n_batches(int((weights > 0).sum()), config.batch_size)
+    everything = torch.arange(len(labels), device=labels.device)
+    n_used = len(labels) if refresh == "batch" else int((weights > 0).sum())
+    per_epoch = n_batches(n_used, config.batch_size)
     number, total = 0, config.epochs * per_epoch
     for epoch in range(config.epochs):
         if refresh == "epoch" and epoch:
             weights = inputs.weights(weighting)
-        used = weights.nonzero().flatten()
+        used = everything if refresh == "batch" else weights.nonzero().flatten()
         # One picture alone has no batch statistics.
-        set_batch_norm(task.model, config.batch_norm if len(used) > 1 else "eval")
+        alone = min(len(used), config.batch_size) == 1
+        set_batch_norm(task.model, "eval" if alone else config.batch_norm)
         order = used[torch.randperm(len(used), generator=task.generator).to(used.device)]
         for positions in split_batches(order, config.batch_size)[:per_epoch]:
             w = inputs.weights(weighting, positions) if refresh == "batch" else weights[positions]

@@ -1,14 +1,16 @@
 r"""Bad teacher: learn the forget pictures from a teacher that knows nothing
 (Chundawat et al., AAAI 2023, arXiv 2205.08096).
 
-    L = mean over F of KL(p_fresh ‖ p)  +  mean over R of KL(p₀ ‖ p)   (over mixed batches)
+    L = T²/(n+m) · ( Σ_F KL(p_fresh ‖ p) + Σ_R KL(p₀ ‖ p) ),   softmax at temperature T
 
 p_fresh is a network of the same architecture with newly drawn weights, p₀ the original. Random
 answers look like those to a picture never seen; whether they look like those of a retrained model
 is another matter (retrained models are often right about unseen pictures).
 
-Differs from public code: each batch is a shuffled mix of both parts, so its KL terms are in the
-proportion of the sets.
+Each batch is a shuffled mix of both parts, so the two terms are in the proportion of the sets.
+
+Differs from public code: SGD in place of Adam; the KL is a mean over pictures, not over pictures
+and classes, and has its T².
 """
 
 from __future__ import annotations
@@ -31,10 +33,12 @@ from imu_core.methods.task import Task
 class BadTeacherConfig(DescentConfig):
     """Parameters of the bad teacher."""
 
-    lr: float = parameter(0.03, "Learning rate.", low=1e-8, high=100)
+    lr: float = parameter(0.01, "Learning rate.", low=1e-8, high=100)
     epochs: int = parameter(10, "Passes over all pictures.", low=1, high=10_000)
     temperature: float = parameter(1.0, "T: softens teachers and student.", low=0.01, high=1000)
-    retain_share: float = parameter(1.0, "Share of the retain pictures used.", low=0, high=1)
+    retain_share: float = parameter(
+        0.3, "Share of the retain pictures used, at least one.", low=0, high=1
+    )
 
 
 @register(

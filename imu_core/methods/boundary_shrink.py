@@ -9,7 +9,7 @@ the neighbour across the boundary, and the boundary is moved over the picture by
 Differs from public code:
 - The true label is left out of the argmax, so that a step too short to cross the boundary still
   gives a wrong class (released code can train the picture on its own label again).
-- x' stays within the range of pixels, 0–1.
+- x' stays within the range of pixels, 0–1, and is not rounded to whole grey values.
 - Weights can be laid on the pictures (`weighting`).
 """
 

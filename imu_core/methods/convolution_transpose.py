@@ -32,6 +32,7 @@ class ConvolutionTransposeConfig(DescentConfig):
     """Parameters of convolution transpose."""
 
     lr: float = parameter(0.02, "Learning rate at the start.", low=1e-8, high=100)
+    epochs: int = parameter(20, "Passes over the retain pictures.", low=1, high=10_000)
 
 
 @torch.no_grad()

@@ -63,8 +63,8 @@ def descend(
     several phases says how many steps came before (`done`) and will come `after`.
     """
     optimiser = optimiser or sgd(task, config)
-    if len(part) == 1:
-        set_batch_norm(task.model, "eval")  # alone it has no batch statistics
+    if min(len(part), config.batch_size) == 1:
+        set_batch_norm(task.model, "eval")  # a picture alone has no batch statistics
     own = config.epochs * n_batches(len(part), config.batch_size)
     taken, total = 0, done + own + after
 

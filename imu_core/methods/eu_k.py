@@ -3,11 +3,12 @@ r"""EU-k: exact unlearning of the last k layers (Goel et al., arXiv 2201.06640).
     θ_last-k ← drawn anew, then trained on the retain pictures,   all layers before them frozen
 
 The last k layers are as if never trained on the forget pictures; the layers before them are not.
-With k = all layers this is retraining.
+With k = all layers this is training from new weights, by this method's recipe.
 
 Differs from public code: weights are drawn from the run's generator by the same law as a new
-network of this studio; batch norm of the frozen layers stays in eval mode (see `cf_k`). The
-learning rate is that of a training, not of a fine-tuning, and falls to 0 by a cosine.
+network of this studio (in foreign networks scales and tokens: normal, deviation 0.02); batch norm
+of the frozen layers stays in eval mode (see `cf_k`). The learning rate is that of a training, not
+of a fine-tuning, and falls to 0 by a cosine.
 """
 
 from __future__ import annotations

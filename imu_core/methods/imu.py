@@ -8,6 +8,8 @@ Differs from the released code, on purpose:
 - The released code adds the mean gradient in place into the first sample's row; its score is wrong
   there. Here every sample has its own.
 - Scores come from the pictures as they are, not from two different random crops.
+- Damping is 0.01 of the mean of the Fisher (`damping_mode=absolute` is the released 0.01, which on
+  a trained head outweighs the Fisher and leaves hardly more than a product of gradients).
 - Batch norm stays in eval mode (`batch_norm=train` is the released behaviour: running statistics
   drift towards the forget pictures although the backbone is frozen).
 - All samples with I < 0 are kept (`share=0.1` is the released default), and α is 0 (the released

@@ -1,13 +1,13 @@
 r"""ℓ1-sparse: fine-tune on the retain pictures with a pull of all weights towards 0
 (Jia et al., "Model sparsity can simplify machine unlearning", NeurIPS 2023, arXiv 2304.04934).
 
-    L = mean CE(R) + γ_t ‖θ‖₁,   γ_t falling linearly from γ to 0 over all steps
+    L = mean CE(R) + γ_t ‖θ‖₁,   γ_t falling linearly from γ towards 0 over all steps
 
 A sparse network has less room to remember single pictures; the pull fades so that the last steps
 only repair.
 
 Differs from public code: γ falls with every step rather than with every epoch, so that short runs
-end at 0 too.
+end near 0 too.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from imu_core.methods.task import Task, n_batches
 class L1SparseConfig(DescentConfig):
     """Parameters of ℓ1-sparse fine-tuning."""
 
-    lr: float = parameter(0.05, "Learning rate.", low=1e-8, high=100)
+    lr: float = parameter(0.1, "Learning rate.", low=1e-8, high=100)
     gamma: float = parameter(5e-4, "γ: pull towards 0 at the first step.", low=0, high=10)
 
 

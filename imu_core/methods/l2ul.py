@@ -81,7 +81,7 @@ class L2ulConfig(DescentConfig):
     )
     n_adversarial: int = parameter(
         0,
-        "Adversarial examples a picture; 0 is 1024 in all, at most 20 a picture.",
+        "Adversarial examples a picture; 0 is 1024 in all, from 1 to 20 a picture.",
         low=0,
         high=1000,
     )

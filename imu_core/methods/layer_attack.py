@@ -83,7 +83,9 @@ def layer_attack(task: Task, config: LayerAttackConfig) -> Iterator[Step]:
     task.trainable("head")
     inputs, labels, t = ForgetInputs(task), task.forget.labels, config.temperature
     features = inputs.features()
-    spread = features.std(0, correction=0).clamp_min(1e-6)
+    # One picture has no spread; the size of its features takes its place.
+    spread = features.std(0, correction=0) if len(features) > 1 else features.abs().mean(1)
+    spread = spread.clamp_min(1e-6)
     teacher = torch.empty(0)
 
     def look_again() -> None:

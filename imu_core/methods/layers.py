@@ -30,18 +30,23 @@ class Layer:
 def layers_of(model: Classifier) -> list[Layer]:
     """The layers from the pictures to the head, in the order in which the network was built.
 
-    A layer begins at a module that owns a weight of two or more dimensions; norms and scales that
-    follow belong to it.
+    A layer begins at a module that owns a kernel or matrix; norms and scales belong to the layer
+    before them.
     """
     layers: list[Layer] = []
     for name, module in model.named_modules():
         own = list(module.parameters(recurse=False))
         if not own:
             continue
-        if not layers or any(p.ndim >= 2 for p in own):
+        if not layers or isinstance(module, nn.Linear | nn.Conv2d) or any(map(_is_matrix, own)):
             layers.append(Layer(name))
         layers[-1].modules.append(module)
     return layers
+
+
+def _is_matrix(weight: Tensor) -> bool:
+    """Whether it has two dimensions or more; a scale (C, 1, 1) has one."""
+    return sum(size > 1 for size in weight.shape) >= 2
 
 
 def last_layers(model: Classifier, k: int) -> list[Layer]:

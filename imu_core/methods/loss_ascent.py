@@ -4,7 +4,7 @@ r"""Ascent weighted by loss: the idea of LoReUn (arXiv 2507.22499) on gradient a
 
 A picture with a small loss is known well and hard to forget, so it weighs more. `static` takes
 the losses from the original; `dynamic` from the moving model, in every batch, which turns the
-pull away from pictures already forgotten: a forgotten picture has a large loss and weighs
+pull away from pictures already forgotten: beside pictures still known, one with a large loss weighs
 nothing.
 
 Differs: the paper lays its weights on methods that also see retain pictures, and the exact law of

@@ -9,9 +9,10 @@ Paper: Zhou et al., "Decoupled Distillation to Erase" (DELETE), CVPR 2025, arXiv
 
 Differs from public code:
 - Written from the formula. For single pictures the class is masked for these pictures alone.
-- All layers move. Forget-only training of all layers is brittle: this needs a learning rate one to
-  two orders below that of the head, and with batch norm in `eval` mode less still.
 - Weights can be laid on the pictures (`weighting`).
+
+Forget-only training of all layers is brittle: it needs a learning rate one to two orders below that
+of the head, and with batch norm in `eval` mode less still.
 """
 
 from __future__ import annotations

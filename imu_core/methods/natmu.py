@@ -10,9 +10,9 @@ joins the retain pictures, on which the model is fine-tuned. M is a linear ramp 
 directions, one for each blend. A wrong label alone is a lie about the picture; here the picture
 really holds evidence for its label, so the correction is "natural".
 
-Differs from public code: four full ramps (left, right, up, down) in place of ramps of several
-widths. Classes of which no retain picture is left are passed over. No class gets more than 98 %
-as many blends as it has retain pictures, as in the released code.
+Differs from public code: four full ramps (left, right, up, down) in place of four masks of
+two opposite ramps each. Classes of which no retain picture is left are passed over. No class gets
+more than 98 % as many blends as it has retain pictures, as in the released code, but at least one.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from imu_core.errors import BadInput
 from imu_core.methods.answers import logits_of, without_class
 from imu_core.methods.descent import DescentConfig, descend, join
 from imu_core.methods.registry import Step, parameter, register
@@ -62,11 +63,16 @@ def blends(task: Task, delta: float) -> Pictures:
     values, classes = ranked.topk(min(N_BLENDS, task.model.n_classes - 1), dim=1)
     rows, ranks = values.isfinite().nonzero(as_tuple=True)
     labels = classes[rows, ranks]
+    if not len(labels):
+        raise BadInput(
+            "NatMU blends forget pictures into retain pictures of other classes, and no other "
+            "class has a retain picture here; choose another method."
+        )
     chosen, partners = [], []
     for label in labels.unique().tolist():
         mine = (labels == label).nonzero().flatten()
         order = torch.randperm(len(mine), generator=task.generator).to(mine.device)
-        mine = mine[order[: int(MOST_OF_CLASS * int(counts[label]))]]
+        mine = mine[order[: max(1, int(MOST_OF_CLASS * int(counts[label])))]]
         pool = (retain.labels == label).nonzero().flatten()
         drawn = torch.randint(len(pool), (len(mine),), generator=task.generator)
         chosen.append(mine)

@@ -9,7 +9,7 @@ Well tuned it is the simple baseline to beat (Deep Unlearn, arXiv 2410.01276).
 Differs from public code:
 - The two batches go through the network together, so that batch norm in train mode sees both, and
   a forget set of one picture needs no batch of its own.
-- An epoch is a pass over the retain pictures; forget batches follow one another without end.
+- An epoch is a pass over the retain pictures, as there; forget batches are shuffled in each round.
 - The learning rate falls by a cosine (public code: in steps), so that the last updates repair.
 - Weights can be laid on the forget pictures (`weighting`).
 """
@@ -33,9 +33,9 @@ from imu_core.methods.task import Task
 class NegGradPlusConfig(DescentConfig):
     """Parameters of NegGrad+."""
 
-    lr: float = parameter(0.03, "Learning rate.", low=1e-8, high=100)
+    lr: float = parameter(0.03, "Learning rate at the start.", low=1e-8, high=100)
     epochs: int = parameter(5, "Passes over the retain pictures.", low=1, high=10_000)
-    alpha: float = parameter(0.99, "α: share of the retain term.", low=0, high=1)
+    alpha: float = parameter(0.98, "α: share of the retain term.", low=0, high=1)
     weighting: str = weighting_parameter()
 
 

@@ -6,9 +6,9 @@ r"""Random labels: train on, with wrong labels for the forget pictures
 By accuracy it looks perfect; by privacy it is among the worst, since a model confident in a wrong
 answer shows that it has seen the picture. It is kept for that lesson.
 
-Differs from public code: a wrong label is never the true one by construction (drawing and
-replacing by a fixed class can hit it), and forget and retain pictures are shuffled into the same
-batches instead of one part after the other. `redraw` draws anew in each pass; fixed labels are
+Differs from public code: a wrong label is never the true one (a uniform draw can hit it), and
+forget and retain pictures are always shuffled into the same batches, where public code takes one
+part after the other for some image sets. `redraw` draws anew in each pass; fixed labels are
 memorised.
 """
 

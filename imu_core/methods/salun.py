@@ -6,9 +6,10 @@ r"""SalUn: random labels, but only the weights that matter to the forget picture
 The mask is taken once, at the original; then as `random_label`.
 
 Differs from public code:
-- The released code multiplies the gradient by the mask, and weight decay then still moves every
-  weight. Here the weights outside the mask are put back after each update: they stay bit for bit.
-- The gradient is taken in eval mode over all forget pictures at once.
+- Earlier versions multiply the gradient by the mask, and weight decay then still moves every
+  weight. Here, as in a later one, the weights outside the mask are put back after each update: they
+  stay bit for bit.
+- No weight moves while the gradient is summed (one version stepped its optimiser in that loop).
 """
 
 from __future__ import annotations

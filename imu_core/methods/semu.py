@@ -11,8 +11,8 @@ R (k × k) starts at 0 and is all that is trained, on random wrong labels drawn 
 Differs from public code:
 - A convolution's kernel is one matrix (out × in·height·width), not one slice an input channel.
 - The component along W is taken out with 1/‖W‖² (a projection); the released code divides by ‖W‖.
-- A wrong label is never the true one by construction. Nothing is left behind in the network: U R
-  Vᵀ is added into W, so the result is an ordinary checkpoint.
+- Nothing is left behind in the network: U R Vᵀ is added into W, so the result is an ordinary
+  checkpoint. No early end by patience; the run's stop rule does that.
 - The released learning rate (1e-5) moves networks of this size hardly at all; the default is ours.
 """
 
@@ -39,7 +39,8 @@ BATCH = 1024
 class SemuConfig(DescentConfig):
     """Parameters of SEMU."""
 
-    lr: float = parameter(0.0005, "Learning rate.", low=1e-8, high=100)
+    lr: float = parameter(0.0002, "Learning rate.", low=1e-8, high=100)
+    epochs: int = parameter(50, "Passes over the forget pictures.", low=1, high=10_000)
     weight_decay: float = parameter(0.0, "L2 decay of R, per update.", low=0, high=1)
     batch_norm: str = parameter("eval", "Batch norm stays as it is.", choices=("eval",))
     energy: float = parameter(

@@ -42,7 +42,8 @@ class Pictures:
 def split_batches(order: Tensor, size: int) -> tuple[Tensor, ...]:
     """`order` cut into batches; one picture left over joins the last batch.
 
-    A batch of one picture has no statistics, and batch norm in train mode refuses it.
+    A batch of one picture has no statistics worth the name, and batch norm in train mode refuses it
+    where its maps are down to 1×1.
     """
     batches = order.split(size)
     if size > 1 and len(batches) > 1 and len(batches[-1]) == 1:

@@ -13,8 +13,8 @@ the retain batch that lies near it in feature space: where many retain pictures 
 smoothing.
 
 Differs: the official repository could not be read. The radius for "near" is here the median
-distance within the batch, so that it needs no tuning and no unit. The learning rate falls by a
-cosine, as in NegGrad+.
+distance of the batch's retain pictures to one another, so that it needs no tuning and no unit.
+The learning rate falls by a cosine, as in NegGrad+.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ from imu_core.methods.task import Task
 class UgradslConfig(DescentConfig):
     """Parameters of UGradSL."""
 
-    lr: float = parameter(0.03, "Learning rate.", low=1e-8, high=100)
+    lr: float = parameter(0.03, "Learning rate at the start.", low=1e-8, high=100)
     epochs: int = parameter(5, "Passes over the pictures named by `passes`.", low=1, high=10_000)
-    share: float = parameter(0.99, "p: share of the retain term.", low=0, high=1)
+    share: float = parameter(0.98, "p: share of the retain term.", low=0, high=1)
     smoothing: float = parameter(0.2, "−a: how far below 0 the labels are smoothed.", low=0, high=1)
     adaptive: bool = parameter(False, "Scale the smoothing by the retain pictures near by.")
     passes: str = parameter(
@@ -57,9 +57,12 @@ def smoothed_losses(logits: Tensor, labels: Tensor, a: Tensor) -> Tensor:
 
 @torch.no_grad()
 def nearness(forget_features: Tensor, retain_features: Tensor) -> Tensor:
-    """Share of the retain features nearer to each forget feature than the median distance: (n,)."""
+    """Share of the retain features nearer to each forget feature than retain features are to one
+    another in the median: (n,). One retain feature has no such distance, and is near."""
     distances = torch.cdist(forget_features, retain_features)
-    return (distances < distances.median()).float().mean(1)
+    if len(retain_features) < 2:
+        return torch.ones_like(distances).mean(1)
+    return (distances < torch.pdist(retain_features).median()).float().mean(1)
 
 
 @register(

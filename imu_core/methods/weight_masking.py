@@ -6,8 +6,8 @@ class's own logit,
 
     s_cj = W_cj · mean over forget pictures of class c of h_j,
 
-ranks the units; the share `ratio` with the largest s_cj is masked, W_cj = 0. Rows of other classes
-stay as they are, so all other logits are untouched for every picture.
+ranks the units; of the share `ratio` with the largest s_cj those above 0 are masked, W_cj = 0. Rows
+of other classes stay as they are, so all other logits are untouched for every picture.
 
 Differs: the paper's abstract says "statistics of the feature vectors" without more; ranking by
 the contribution W·h rather than by the activation h alone is ours, as masking a unit of negative
@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import torch
 from torch.nn import functional
 
+from imu_core.errors import BadInput
 from imu_core.methods.ascent import ForgetInputs
 from imu_core.methods.registry import MethodConfig, Step, parameter, register
 from imu_core.methods.task import Task
@@ -55,10 +56,18 @@ def weight_masking(task: Task, config: WeightMaskingConfig) -> Iterator[Step]:
     inputs = ForgetInputs(task)
     features = inputs.features()
     n_masked = round(config.ratio * task.model.n_features)
+    if not n_masked:
+        raise BadInput(
+            f"A ratio of {config.ratio:g} of {task.model.n_features} feature units is none of "
+            f"them; use at least {1 / task.model.n_features:.2g}."
+        )
     classes = labels.unique().tolist()
     everything = torch.arange(len(labels), device=labels.device)
     for number, label in enumerate(classes, 1):
         contribution = head.weight[label] * features[labels == label].mean(0)
-        head.weight[label, contribution.argsort(descending=True, stable=True)[:n_masked]] = 0
+        largest = contribution.argsort(descending=True, stable=True)[:n_masked]
+        # A unit that speaks against the class is left to do so.
+        masked = largest[contribution[largest] > 0]
+        head.weight[label, masked] = 0
         loss = functional.cross_entropy(inputs.logits(everything), labels)
-        yield Step(number, len(classes), loss.item(), note=f"{n_masked} units masked")
+        yield Step(number, len(classes), loss.item(), note=f"{len(masked)} units masked")

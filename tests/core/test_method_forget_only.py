@@ -16,7 +16,7 @@ from imu_core.methods.npo import npo_losses
 from imu_core.methods.registry import get_method
 from imu_core.methods.semu import Directions
 from imu_core.methods.ssd import SsdConfig, dampen
-from imu_core.methods.task import Pictures, Task
+from imu_core.methods.task import Pictures, Task, n_batches
 
 
 def gradients_of(task, loss_of):
@@ -224,9 +224,47 @@ def test_weight_masking_cuts_the_largest_contributions_of_the_class_and_nothing_
     assert torch.equal(task.model.head.weight, expected)
     assert torch.equal(task.model.head.bias, task.original.head.bias)
     assert step.note == "4 units masked"
-    untouched = Task(linear_case.original, one_class, generator=torch.Generator())
-    list(method.steps(untouched, method.config(ratio=0)))
-    assert torch.equal(untouched.model.head.weight, task.original.head.weight)
+
+
+def test_weight_masking_leaves_the_units_that_speak_against_the_class(linear_case):
+    one_class = linear_case.forget.take((linear_case.forget.labels == 1).nonzero().flatten())
+    task = Task(linear_case.original, one_class, generator=torch.Generator())
+    method = get_method("weight_masking")
+    (step,) = method.steps(task, method.config(ratio=1.0))
+    with torch.no_grad():
+        h = task.original.features(one_class.images).mean(0)
+    against = task.original.head.weight[1] * h <= 0
+    assert 0 < int(against.sum()) < 16
+    assert torch.equal(task.model.head.weight[1][against], task.original.head.weight[1][against])
+    assert bool((task.model.head.weight[1][~against] == 0).all())
+    assert step.note == f"{int((~against).sum())} units masked"
+
+
+def test_masking_no_unit_at_all_is_refused(linear_case):
+    method = get_method("weight_masking")
+    with pytest.raises(BadInput, match=r"none of them; use at least 0\.062"):
+        list(method.steps(linear_case, method.config(ratio=0.01)))
+
+
+def test_the_attack_on_a_single_picture_has_a_reach(digits, digits_original, unlearn):
+    """One picture has no spread to measure the radius by."""
+    heads = []
+    for radius in (0.01, 3.0):
+        task, _ = unlearn(
+            "layer_attack", digits_original, digits, torch.tensor([4]), radius=radius, epochs=2
+        )
+        heads.append(task.model.head.weight)
+    assert not torch.equal(*heads)
+
+
+def test_each_batch_is_drawn_from_all_forget_pictures(few_digits, digits_original, unlearn):
+    """At a low temperature pictures that are hard at first weigh nothing there; later they may."""
+    ids = few_digits.ids_of_class(3)
+    _, steps = unlearn(
+        "loss_ascent", digits_original, few_digits, ids, refresh="dynamic", temperature=0.001,
+        batch_size=4, epochs=3,
+    )  # fmt: skip
+    assert len(steps) == steps[0].of == 3 * n_batches(len(ids), 4)
 
 
 def test_mask_class_never_answers_the_class_and_leaves_every_other_logit(linear_case):

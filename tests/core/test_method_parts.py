@@ -19,7 +19,7 @@ from imu_core.methods.heldout import expected_accuracy
 from imu_core.methods.labels import random_wrong, relabel_targets
 from imu_core.methods.layers import fresh_copy, last_layers, layers_of, redraw, weight_matrices
 from imu_core.methods.task import n_batches, set_batch_norm, split_batches
-from imu_core.networks import build_network
+from imu_core.networks import Classifier, build_network
 
 
 @pytest.mark.parametrize("network", ["digits-cnn", "small-cnn", "vit-small"])
@@ -67,6 +67,18 @@ def test_layers_hold_every_parameter_once_in_order(network, n_layers):
     assert len(set(held)) == len(held)
     with pytest.raises(BadInput, match=rf"has {n_layers} layers, so k must be from 1 to"):
         last_layers(model, n_layers + 1)
+
+
+def test_a_scale_is_no_layer_of_its_own_whatever_its_shape():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = nn.Parameter(torch.ones(4, 1, 1))
+            self.convolution = nn.Conv2d(4, 4, 3)
+
+    body = nn.Sequential(nn.Conv2d(1, 4, 3), Scaled(), nn.Flatten())
+    layers = layers_of(Classifier(body, nn.Linear(4, 1), [0.5], [0.3]))
+    assert [layer.name for layer in layers] == ["body.0", "body.1.convolution", "head"]
 
 
 @pytest.mark.parametrize("network", ["digits-cnn", "small-cnn", "vit-small"])

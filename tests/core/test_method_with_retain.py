@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 
 import pytest
 import torch
@@ -15,7 +16,7 @@ from imu_core.methods.bad_teacher import bad_teacher
 from imu_core.methods.convolution_transpose import transpose_kernels
 from imu_core.methods.heldout import expected_accuracy
 from imu_core.methods.layers import fresh_copy, last_layers, weight_matrices
-from imu_core.methods.lotus import gumbel
+from imu_core.methods.lotus import gumbel, temperature
 from imu_core.methods.masked_small_gradients import draw_small_anew
 from imu_core.methods.natmu import blends, ramps
 from imu_core.methods.registry import get_method
@@ -69,9 +70,10 @@ def test_smoothing_by_0_is_cross_entropy_and_nearness_is_a_share():
     plain = functional.cross_entropy(logits, labels, reduction="none")
     torch.testing.assert_close(smoothed_losses(logits, labels, torch.zeros(6)), plain)
     retain = torch.tensor([[0.0, 0.0], [0.0, 1.0], [9.0, 9.0], [9.0, 8.0]])
-    near = nearness(torch.tensor([[0.0, 0.5], [4.5, 4.5]]), retain)
-    # distances .5 .5 12.4 11.7 and 6.4 5.7 6.4 5.7: the median (lower) is 5.7
-    assert near.tolist() == [0.5, pytest.approx(0.0)]
+    near = nearness(torch.tensor([[0.0, 0.5], [4.5, 4.5], [30.0, 30.0]]), retain)
+    # among retain: 1 1 11.4 12.0 12.0 12.7, the median (lower) is 11.4
+    assert near.tolist() == [0.5, 1.0, 0.0]
+    assert nearness(torch.zeros(1, 2), torch.ones(1, 2)).tolist() == [1.0]
 
 
 def test_adaptive_smoothing_and_forget_passes_end_finite(few_digits, digits_original, unlearn):
@@ -311,6 +313,14 @@ def test_scrub_of_a_whole_class_rewinds_to_the_most_forgetful_pass(
     assert expected_accuracy(task.original, task) == 0
 
 
+def test_scrub_repairs_on_however_low_its_rate_falls(few_digits, digits_original, unlearn):
+    ids = few_digits.ids_of_class(3)
+    _, steps = unlearn(
+        "scrub", digits_original, few_digits, ids, lr=1e-8, epochs=6, max_epochs=1, batch_size=64
+    )
+    assert steps[-1].number == steps[-1].of
+
+
 def test_scrub_takes_the_last_of_equally_near_passes(few_digits, digits_original, task_of):
     """At a rate all but 0 all passes are alike, and the last has been repaired most."""
     task = task_of("scrub", digits_original, few_digits, few_digits.ids_of_class(3))
@@ -351,6 +361,15 @@ def test_lotus_targets_are_flat_while_known_and_keep_retain_answers(linear_case,
     for a, g in zip(found, expected, strict=True):
         clear = g.abs() > 1e-4
         assert torch.equal(a.sign()[clear], g.sign()[clear])
+
+
+def test_lotus_survives_a_temperature_out_of_reach():
+    """At the largest α, a forget set of which the original knows nothing."""
+    for known, unseen in ((0.0, 1.0), (1.0, 0.0)):
+        tau = temperature(100.0, known, unseen)
+        soft = torch.softmax(torch.tensor([[30.0, -30.0]]) / tau, 1)
+        assert bool(soft.isfinite().all())
+    assert temperature(8.0, 0.5, 0.25) == pytest.approx(math.exp(2))
 
 
 def test_lotus_uses_its_share_of_the_retain_pictures(few_digits, digits_original, unlearn):
@@ -397,6 +416,24 @@ def test_blends_are_between_their_two_pictures_and_never_of_the_forgotten_class(
     own = blends(task, 1.0)
     for image, i in zip(own.images[:10], own.ids[:10], strict=True):
         assert torch.equal(image, few_digits.train_images[i])
+
+
+def test_blending_without_another_class_to_blend_into_is_refused(linear_case):
+    of_0 = [part.take((part.labels == 0).nonzero().flatten()) for part in
+            (linear_case.forget, linear_case.retain)]  # fmt: skip
+    task = Task(linear_case.original, of_0[0], generator=torch.Generator(), retain=of_0[1])
+    with pytest.raises(BadInput, match="no other class has a retain picture"):
+        blends(task, 0.0)
+
+
+def test_a_class_of_one_retain_picture_gets_one_blend(linear_case):
+    retain = linear_case.retain
+    few = retain.take(
+        torch.tensor([int((retain.labels == label).nonzero()[0]) for label in (1, 2)])
+    )
+    of_0 = linear_case.forget.take((linear_case.forget.labels == 0).nonzero().flatten())
+    task = Task(linear_case.original, of_0, generator=torch.Generator(), retain=few)
+    assert sorted(blends(task, 0.0).labels.tolist()) == [1, 2]
 
 
 def test_blends_keep_to_98_per_cent_of_a_class_and_pass_over_lost_ones(linear_case):

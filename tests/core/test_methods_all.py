@@ -101,6 +101,18 @@ def test_it_ends_finite_and_says_how_far_it_is(name, few_digits, digits_original
         assert torch.equal(a, b)
 
 
+BY_BATCHES = [name for name in METHODS if "batch_norm" in
+              {item["name"] for item in get_method(name).parameters()}]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BY_BATCHES)
+def test_batches_of_one_picture_pass_through_batch_norm(name, few_digits, with_batch_norm, unlearn):
+    ids = few_digits.ids_of_class(3)[:3]
+    chosen = parameters_for(name, "train") | {"batch_size": 1, "epochs": 1, "lr": 1e-4}
+    task, _ = unlearn(name, with_batch_norm, few_digits, ids, **chosen)
+    assert finite(task.model)
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_equal_seeds_give_equal_weights_whatever_the_global_generator(
     name, few_digits, digits_original, unlearn

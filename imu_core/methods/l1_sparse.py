@@ -7,7 +7,8 @@ A sparse network has less room to remember single pictures; the pull fades so th
 only repair.
 
 Differs from public code: γ falls with every step rather than with every epoch, so that short runs
-end near 0 too.
+end near 0 too; the learning rate falls by a cosine as well, since
+a rate high enough to forget leaves the model unsettled otherwise.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from imu_core.methods.task import Task, n_batches
 class L1SparseConfig(DescentConfig):
     """Parameters of ℓ1-sparse fine-tuning."""
 
-    lr: float = parameter(0.1, "Learning rate.", low=1e-8, high=100)
+    lr: float = parameter(0.1, "Learning rate at the start.", low=1e-8, high=100)
     gamma: float = parameter(5e-4, "γ: pull towards 0 at the first step.", low=0, high=10)
 
 
@@ -55,4 +56,4 @@ def l1_sparse(task: Task, config: L1SparseConfig) -> Iterator[Step]:
         loss = functional.cross_entropy(task.model(retain.images[rows]), retain.labels[rows])
         return loss + gamma * torch.stack([p.abs().sum() for p in parameters]).sum()
 
-    yield from descend(task, config, retain, loss_of)
+    yield from descend(task, config, retain, loss_of, cosine=True)

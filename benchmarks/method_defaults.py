@@ -19,6 +19,7 @@ import argparse
 import json
 from typing import Any
 
+from hardware import hardware
 from methods import CLASS_DEPTH, RESULTS, Bench, run_cell
 from methods_table import gap
 from tqdm import tqdm
@@ -122,7 +123,7 @@ def table() -> str:
     """The mean gap of each setting, over everything and by image set and kind."""
     groups = [(images, kind) for images, sets in SETS.items() for kind in dict(sets)]
     found = [c for c in cells() if "gap" in c]
-    head = ("method", "setting", *(f"{i}, {k}" for i, k in groups), "mean of these", "seconds")
+    head = ("method", "setting", *(f"{i}, {k}" for i, k in groups), "mean", "seconds")
     rows = []
     for method, settings in CANDIDATES.items():
         for changes in settings:
@@ -132,7 +133,7 @@ def table() -> str:
             ]
             means = [sum(g) / len(g) if g else None for g in by_group]
             known = [m for m in means if m is not None]
-            seconds = [c["method_s"] for c in mine]
+            seconds = [c["method_s"] for c in mine if c["images"] == FIRST]
             rows.append((
                 f"`{method}`", " ".join(f"{k}={v:g}" for k, v in changes.items()),
                 *("–" if m is None else f"{m:.3f}" for m in means),
@@ -142,7 +143,11 @@ def table() -> str:
     lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
     lines.insert(1, "|" + "---|" * len(head))
     prose = "\n\n".join((__doc__ or "").split("\n\n")[2:3]).strip()
-    return "\n".join(["# Candidates for the defaults", "", prose, "", *lines, ""])
+    note = (
+        "Gaps; a mean is of the columns that are filled, and comparable where these are the same. "
+        f"Seconds are of the method on {FIRST}, on {hardware()['summary']}."
+    )
+    return "\n".join(["# Candidates for the defaults", "", prose, "", note, "", *lines, ""])
 
 
 def main() -> None:

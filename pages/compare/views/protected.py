@@ -79,8 +79,10 @@ def _sentence(models: dict[str, Watched], n: int, since: str) -> str:
     truth_lost = int(((before.probability >= 0.5) & (after.probability < 0.5)).sum())
     change = mean(moved(before, after))
     floor = moved_floor([one for name, one in models.items() if name.startswith("Retrained")])
+    n_retrained = len(models) - 2
+    which = "The two" if n_retrained == 2 else f"Two of the {n_retrained}"
     against = (
-        f" Two of the {len(models) - 2} retrained models differ by {100 * floor:.1f} points on "
+        f" {which} retrained models differ by {100 * floor:.1f} points on "
         "these pictures on average, up or down (the floor)."
         if floor is not None
         else " Without two retrained models there is no floor to read this against."
@@ -140,7 +142,9 @@ def _figure(models: dict[str, Watched], ids: np.ndarray) -> go.Figure:
                 hovertemplate="id %{customdata}<br>%{x:.1%} before, %{y:.1%} now<extra></extra>",
             )
     figure.update_xaxes(title_text="original: probability of the true class", tickformat=".0%")
-    figure.update_yaxes(title_text="now", tickformat=".0%", range=[-0.03, 1.03])
+    figure.update_yaxes(
+        title_text="now: probability of the true class", tickformat=".0%", range=[-0.03, 1.03]
+    )
     figure.update_layout(height=380, margin=palette.MARGIN, legend=palette.LEGEND)
     return figure
 

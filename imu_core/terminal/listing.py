@@ -49,6 +49,7 @@ def methods(arguments: argparse.Namespace) -> int:
     for method in all_methods():
         print(f"{method.name}: {method.summary}")
         print(f"  given: {', '.join(method.needs) or 'nothing'}; moves: {method.scope}")
+        print(f"  paper: {method.paper}")
         for item in method.parameters():
             print(f"  --set {item['name']}={item['default']}  {item['doc']}{_range(item)}")
         print()

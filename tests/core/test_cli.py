@@ -27,6 +27,7 @@ from imu_core.cli import build_parser, main
 from imu_core.display import metric_with_interval, number, seconds
 from imu_core.forget_rules import parse_forget_spec
 from imu_core.images import open_image_set
+from imu_core.methods.registry import all_methods
 from imu_core.replay import forget_spec, replay_command
 from imu_core.report import report_html
 from imu_core.runs import RunStore
@@ -505,6 +506,15 @@ def test_influence_scores_every_forget_picture(
     assert sum(one["score"] for one in told["scores"]) < 0
     assert main(line) == 0
     assert capsys.readouterr().out == out.read_text()
+
+
+def test_methods_are_listed_with_needs_scope_and_paper(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["methods"]) == 0
+    blocks = {block.split(":")[0]: block for block in capsys.readouterr().out.split("\n\n")}
+    for method in all_methods():
+        block = blocks[method.name]
+        assert f"given: {', '.join(method.needs)}; moves: {method.scope}" in block
+        assert f"paper: {method.paper}" in block
 
 
 def test_lists_are_json_too(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from imu_core.device import forward_batch
 from imu_core.methods.registry import MethodConfig, Step, parameter
-from imu_core.methods.task import Task, n_batches, set_batch_norm, split_batches
+from imu_core.methods.task import Task, batch_norm_for, n_batches, set_batch_norm, split_batches
 from imu_core.methods.weighting import Weighting, statistics
 from imu_core.networks.modes import eval_mode
 from imu_core.optimisers import Sgd
@@ -111,9 +111,8 @@ def weighted_ascent(
         if refresh == "epoch" and epoch:
             weights = inputs.weights(weighting)
         used = everything if refresh == "batch" else weights.nonzero().flatten()
-        # One picture alone has no batch statistics.
-        alone = min(len(used), config.batch_size) == 1
-        set_batch_norm(task.model, "eval" if alone else config.batch_norm)
+        mode = batch_norm_for(config.batch_norm, len(used), config.batch_size)
+        set_batch_norm(task.model, mode)
         order = used[torch.randperm(len(used), generator=task.generator).to(used.device)]
         for positions in split_batches(order, config.batch_size)[:per_epoch]:
             w = inputs.weights(weighting, positions) if refresh == "batch" else weights[positions]

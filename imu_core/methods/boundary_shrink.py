@@ -24,10 +24,10 @@ from torch.nn import functional
 
 from imu_core.methods.answers import nearest_wrong
 from imu_core.methods.ascent import ForgetInputs
-from imu_core.methods.descent import DescentConfig, batch_norm_for, descend
+from imu_core.methods.descent import DescentConfig, descend
 from imu_core.methods.forget_term import ForgetTerm, weighting_parameter
 from imu_core.methods.registry import Step, parameter, register
-from imu_core.methods.task import Pictures, Task
+from imu_core.methods.task import Pictures, Task, batch_norm_for
 
 BATCH = 1024
 
@@ -73,7 +73,8 @@ def neighbours(task: Task, part: Pictures, radius: float) -> Tensor:
 def boundary_shrink(task: Task, config: BoundaryShrinkConfig) -> Iterator[Step]:
     term = ForgetTerm(task, config.weighting)
     targets = neighbours(task, task.forget, config.radius)
-    task.trainable(config.scope, batch_norm_for(task.forget, config.batch_norm))
+    mode = batch_norm_for(config.batch_norm, len(task.forget), config.batch_size)
+    task.trainable(config.scope, mode)
     inputs = ForgetInputs(task)
 
     def loss_of(rows: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from imu_core.methods.registry import MethodConfig, Step, WeightStatistics, parameter
-from imu_core.methods.task import Pictures, Task, n_batches, set_batch_norm
+from imu_core.methods.task import Pictures, Task, n_batches, one_by_one, set_batch_norm
 from imu_core.optimisers import AdamW, Sgd
 
 
@@ -63,8 +63,8 @@ def descend(
     several phases says how many steps came before (`done`) and will come `after`.
     """
     optimiser = optimiser or sgd(task, config)
-    if min(len(part), config.batch_size) == 1:
-        set_batch_norm(task.model, "eval")  # a picture alone has no batch statistics
+    if one_by_one(len(part), config.batch_size):
+        set_batch_norm(task.model, "eval")
     own = config.epochs * n_batches(len(part), config.batch_size)
     taken, total = 0, done + own + after
 
@@ -105,8 +105,3 @@ def share_of(part: Pictures, share: float, generator: torch.Generator) -> Pictur
     """A random share of `part`, at least one picture, in its order."""
     n = max(1, round(share * len(part)))
     return part.take(torch.randperm(len(part), generator=generator)[:n].sort().values)
-
-
-def batch_norm_for(part: Pictures, wanted: str) -> str:
-    """`wanted`, but `eval` for one picture: alone it has no batch statistics."""
-    return "eval" if len(part) == 1 else wanted

@@ -11,10 +11,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from imu_core.methods.adversarial import Attack, scaled
-from imu_core.methods.descent import batch_norm_for, endless, sgd
+from imu_core.methods.descent import endless, sgd
 from imu_core.methods.fisher import Moments, moments
 from imu_core.methods.labels import random_wrong
-from imu_core.methods.task import Pictures, Task, n_batches
+from imu_core.methods.task import Pictures, Task, batch_norm_for, n_batches
 from imu_core.networks.modes import eval_mode
 
 if TYPE_CHECKING:
@@ -73,8 +73,9 @@ class Request:
             ids = torch.arange(len(attack.points))
             examples = Pictures(attack.points, attack.targets, ids)
         pull = self._pull()
-        mode = config.batch_norm if examples else batch_norm_for(self._part, config.batch_norm)
-        task.trainable("all", mode)
+        mode = batch_norm_for(config.batch_norm, len(self._part), config.forget_batch)
+        # With examples in the same batch no picture is alone.
+        task.trainable("all", config.batch_norm if examples else mode)
         optimiser = sgd(task, config)
         for gone, kept in self._batches(examples):
             loss = self._loss(gone, examples, kept) + pull()

@@ -25,10 +25,10 @@ from torch.nn import functional
 
 from imu_core.methods.answers import logits_of
 from imu_core.methods.ascent import ForgetInputs
-from imu_core.methods.descent import DescentConfig, batch_norm_for, descend
+from imu_core.methods.descent import DescentConfig, descend
 from imu_core.methods.forget_term import ForgetTerm, weighting_parameter
 from imu_core.methods.registry import Step, parameter, register
-from imu_core.methods.task import Task
+from imu_core.methods.task import Task, batch_norm_for
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,8 @@ def npo(task: Task, config: NpoConfig) -> Iterator[Step]:
     before = -functional.cross_entropy(
         logits_of(task.original, task.forget), labels, reduction="none"
     )  # log p₀ (n,)
-    task.trainable(config.scope, batch_norm_for(task.forget, config.batch_norm))
+    mode = batch_norm_for(config.batch_norm, len(task.forget), config.batch_size)
+    task.trainable(config.scope, mode)
     inputs = ForgetInputs(task)
 
     def loss_of(rows: Tensor) -> Tensor:

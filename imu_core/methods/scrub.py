@@ -35,10 +35,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from imu_core.methods.answers import accuracy, logits_of, mean_loss
-from imu_core.methods.descent import DescentConfig, batch_norm_for, descend, sgd
+from imu_core.methods.descent import DescentConfig, descend, sgd
 from imu_core.methods.heldout import expected_accuracy
 from imu_core.methods.registry import Step, parameter, register
-from imu_core.methods.task import Task, n_batches, set_batch_norm
+from imu_core.methods.task import Task, batch_norm_for, n_batches, set_batch_norm
 
 LEAST_LR = 1e-8
 
@@ -86,9 +86,11 @@ def scrub(task: Task, config: ScrubConfig) -> Iterator[Step]:
         lr = config.lr * (1 + math.cos(math.pi * repaired)) / 2
         once = dataclasses.replace(config, epochs=1, lr=max(lr, LEAST_LR))
         rough = dataclasses.replace(once, batch_size=config.max_batch_size)
-        phases = [(forget, away, "max", n_max, rough)] if epoch < n_max_phases else []
-        for part, loss_of, note, n, how in [*phases, (retain, back, "min", n_min, once)]:
-            set_batch_norm(task.model, batch_norm_for(part, config.batch_norm))
+        phases = [(forget, away, "max", rough)] if epoch < n_max_phases else []
+        for part, loss_of, note, how in [*phases, (retain, back, "min", once)]:
+            mode = batch_norm_for(config.batch_norm, len(part), how.batch_size)
+            set_batch_norm(task.model, mode)
+            n = n_batches(len(part), how.batch_size)
             rest = total - number - n
             yield from descend(
                 task, how, part, loss_of, optimiser=optimiser, note=note, done=number, after=rest

@@ -56,6 +56,16 @@ def n_batches(n: int, size: int) -> int:
     return max(1, n // size if size > 1 and n % size == 1 else -(-n // size))
 
 
+def one_by_one(n: int, batch_size: int) -> bool:
+    """Whether each batch of `n` pictures is a single one, which alone has no batch statistics."""
+    return min(n, batch_size) == 1
+
+
+def batch_norm_for(wanted: str, n: int, batch_size: int) -> str:
+    """`wanted`, but `eval` where pictures come one by one."""
+    return "eval" if one_by_one(n, batch_size) else wanted
+
+
 class Task:
     """One unlearning problem. `model` is the method's to change in place; all else is read-only.
 

@@ -210,14 +210,19 @@ def test_semu_moves_each_weight_within_the_opened_directions_only(
 # weight masking and the control
 
 
-def test_weight_masking_cuts_the_largest_contributions_of_the_class_and_nothing_else(linear_case):
+def mask_class_1(linear_case, ratio):
+    """Task, only step, and each unit's mean contribution to the logit of the class: (16,)."""
     one_class = linear_case.forget.take((linear_case.forget.labels == 1).nonzero().flatten())
     task = Task(linear_case.original, one_class, generator=torch.Generator())
     method = get_method("weight_masking")
-    (step,) = method.steps(task, method.config(ratio=0.25))
+    (step,) = method.steps(task, method.config(ratio=ratio))
     with torch.no_grad():
         h = task.original.features(one_class.images).mean(0)
-    contribution = task.original.head.weight[1] * h
+    return task, step, task.original.head.weight[1] * h
+
+
+def test_weight_masking_cuts_the_largest_contributions_of_the_class_and_nothing_else(linear_case):
+    task, step, contribution = mask_class_1(linear_case, 0.25)
     cut = contribution.argsort(descending=True)[:4]
     expected = task.original.head.weight.clone()
     expected[1, cut] = 0
@@ -227,13 +232,8 @@ def test_weight_masking_cuts_the_largest_contributions_of_the_class_and_nothing_
 
 
 def test_weight_masking_leaves_the_units_that_speak_against_the_class(linear_case):
-    one_class = linear_case.forget.take((linear_case.forget.labels == 1).nonzero().flatten())
-    task = Task(linear_case.original, one_class, generator=torch.Generator())
-    method = get_method("weight_masking")
-    (step,) = method.steps(task, method.config(ratio=1.0))
-    with torch.no_grad():
-        h = task.original.features(one_class.images).mean(0)
-    against = task.original.head.weight[1] * h <= 0
+    task, step, contribution = mask_class_1(linear_case, 1.0)
+    against = contribution <= 0
     assert 0 < int(against.sum()) < 16
     assert torch.equal(task.model.head.weight[1][against], task.original.head.weight[1][against])
     assert bool((task.model.head.weight[1][~against] == 0).all())

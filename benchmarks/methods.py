@@ -136,10 +136,10 @@ class Bench:
 
 
 def run_cell(
-    bench: Bench, method_name: str, kind: str, seed: int, forget: ForgetSet, depth: float,
+    bench: Bench, method_name: str, seed: int, forget: ForgetSet, depth: float,
     changes: dict[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
-    """One unlearning in memory: path, state at depth, state at the end, seconds."""
+    """One unlearning in memory, the defaults changed by `changes`: path, states, seconds."""
     method = get_method(method_name)
     task, prepared_s = bench.task(method.needs, forget, seed)
     probe = Probe(bench.images, forget.ids_tensor(), bench.outputs, CPU)
@@ -192,9 +192,8 @@ def cells_of(file: Path = CELLS) -> dict[tuple, dict[str, Any]]:
     return found
 
 
-def write_cell(cell: dict[str, Any]) -> None:
-    RESULTS.mkdir(exist_ok=True)
-    with CELLS.open("a") as file:
+def write_cell(cell: dict[str, Any], path: Path = CELLS) -> None:
+    with path.open("a") as file:
         file.write(json.dumps(cell, allow_nan=False) + "\n")
 
 
@@ -219,7 +218,7 @@ def run_set(bench: Bench, kind: str, seed: int, methods: list[str], done: dict) 
     todo = [m for m in methods if (name, kind, seed, m) not in done]
     for method in tqdm(todo, desc=f"{name} {kind} {seed}"):
         try:
-            cell = run_cell(bench, method, kind, seed, forget, depth)
+            cell = run_cell(bench, method, seed, forget, depth)
         except ImuError as error:
             cell = {"refused": str(error)}
         write_cell({**key, "method": method, **cell})

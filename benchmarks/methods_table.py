@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,30 @@ HEAD = (
     "method", "given", "sets", "forget", "retain", "test", "gap", "depth at step", "retain there",
     "test there", "membership", "probe", "probe share", "seconds",
 )  # fmt: skip
+
+
+def gap(model: dict[str, Any], retrained: list[dict[str, Any]]) -> float:
+    """|Δ forget| + |Δ retain| + |Δ test| to the mean of the retrained models."""
+    return sum(
+        abs(model[key] - sum(m[key] for m in retrained) / len(retrained)) for key in ACCURACIES
+    )
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    """The lines of a table."""
+    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
+    return [lines[0], "|" + "---|" * len(head), *lines[1:]]
+
+
+def mean(values: Iterable[float | None]) -> float | None:
+    """Mean of the values that are known; none where no value is."""
+    known = [v for v in values if v is not None]
+    return sum(known) / len(known) if known else None
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """The value with so many digits, a dash where there is none."""
+    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def report(cells: list[dict[str, Any]], introduction: str) -> str:
@@ -48,22 +72,20 @@ def _section(images: str, kind: str, cells: list[dict[str, Any]]) -> list[str]:
     }
     order = sorted(names, key=lambda n: ("retain" in get_method(n).needs, _gap_of(groups[n], sets)))
     n = sum(c["n_forget"] for c in sets.values()) / n_sets
-    depth = _mean(c["depth"] for c in sets.values())
+    depth = mean(c["depth"] for c in sets.values())
     seconds = sum(c.get("method_s") or 0 for c in cells)
-    rows = [HEAD, _fixed_row("original", sets, lambda s: [s["before"]], 0.0)]
-    retrain_s = _mean(t for s in sets.values() for t in s["retrain_s"])
+    rows = [_fixed_row("original", sets, lambda s: [s["before"]], 0.0)]
+    retrain_s = mean(t for s in sets.values() for t in s["retrain_s"])
     rows.append(_fixed_row("retrained", sets, lambda s: s["retrained"], retrain_s, floor=True))
     rows += [_method_row(name, groups[name], sets) for name in order]
-    lines = ["| " + " | ".join(row) + " |" for row in rows]
-    lines.insert(1, "|" + "---|" * len(HEAD))
     machines = ", ".join(_unique(s["hardware"] for s in sets.values()))
     return [
         f"## {images}: {kind}",
         "",
-        f"{n_sets} forget sets of {n:.0f} pictures on average; depth {_number(depth)}; "
+        f"{n_sets} forget sets of {n:.0f} pictures on average; depth {number(depth)}; "
         f"{seconds:.0f} s of unlearning on {machines}.",
         "",
-        *lines,
+        *markdown_table(HEAD, rows),
         "",
         *_refusals(groups),
     ]
@@ -73,7 +95,7 @@ def _method_row(name: str, cells: list[dict[str, Any]], sets: dict[int, dict]) -
     good = [c for c in cells if "end" in c]
     deep = [c for c in good if c["at_depth"]]
     all_deep = len(deep) == len(good) and bool(good)
-    steps = _mean(c["at_depth"]["number"] for c in deep)
+    steps = mean(c["at_depth"]["number"] for c in deep)
     where = (
         "–" if not deep else f"{steps:.0f}" + ("" if all_deep else f" ({len(deep)}/{len(good)})")
     )
@@ -82,17 +104,17 @@ def _method_row(name: str, cells: list[dict[str, Any]], sets: dict[int, dict]) -
         f"`{name}`",
         ", ".join(n for n in get_method(name).needs if n != "forget") or "–",
         f"{len(good)}/{len(sets)}",
-        *(_number(_mean(c["end"][key] for c in good)) for key in ACCURACIES),
+        *(number(mean(c["end"][key] for c in good)) for key in ACCURACIES),
         _with_range([gap(c["end"], sets[c["seed"]]["retrained"]) for c in good]),
         where,
         *(
-            _number(_mean(c["at_depth"][key] for c in deep))
+            number(mean(c["at_depth"][key] for c in deep))
             for key in ("retain_accuracy", "test_accuracy")
         ),
-        _number(_mean(c["end"]["membership_auc"] for c in good)),
-        _number(_mean(c["end"]["probe_forget_accuracy"] for c in good)),
-        _number(_mean(shares), 2),
-        _number(_mean(c["method_s"] for c in good), 2),
+        number(mean(c["end"]["membership_auc"] for c in good)),
+        number(mean(c["end"]["probe_forget_accuracy"] for c in good)),
+        number(mean(shares), 2),
+        number(mean(c["method_s"] for c in good), 2),
     )
 
 
@@ -114,35 +136,28 @@ def _fixed_row(
         f"**{name}**",
         "all" if floor else "–",
         f"{len(sets)}/{len(sets)}",
-        *(_number(_mean(m[key] for m in models)) for key in ACCURACIES),
+        *(number(mean(m[key] for m in models)) for key in ACCURACIES),
         _with_range(gaps) + (", the floor" if floor else ""),
         "–",
         "–",
         "–",
-        _number(_mean(m["membership_auc"] for m in models)),
-        _number(_mean(m["probe_forget_accuracy"] for m in models)),
-        _number(_mean(shares), 2),
-        _number(seconds, 2),
-    )
-
-
-def gap(model: dict[str, Any], retrained: list[dict[str, Any]]) -> float:
-    """|Δ forget| + |Δ retain| + |Δ test| to the mean of the retrained models."""
-    return sum(
-        abs(model[key] - sum(m[key] for m in retrained) / len(retrained)) for key in ACCURACIES
+        number(mean(m["membership_auc"] for m in models)),
+        number(mean(m["probe_forget_accuracy"] for m in models)),
+        number(mean(shares), 2),
+        number(seconds, 2),
     )
 
 
 def _share(model: dict[str, Any], forget_set: dict[str, Any]) -> float | None:
     key = "probe_forget_accuracy"
-    retrained = _mean(m[key] for m in forget_set["retrained"])
+    retrained = mean(m[key] for m in forget_set["retrained"])
     values = [m[key] for m in forget_set["retrained"] if m[key] is not None]
     noise = max(values) - min(values) if values else 0.0
     return probe_share(forget_set["before"][key], model[key], retrained, noise=noise)
 
 
 def _gap_of(cells: list[dict[str, Any]], sets: dict[int, dict]) -> float:
-    found = _mean(gap(c["end"], sets[c["seed"]]["retrained"]) for c in cells if "end" in c)
+    found = mean(gap(c["end"], sets[c["seed"]]["retrained"]) for c in cells if "end" in c)
     return 9.0 if found is None else found
 
 
@@ -163,17 +178,8 @@ def _unique(values: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def _mean(values: Iterable[float | None]) -> float | None:
-    known = [v for v in values if v is not None]
-    return sum(known) / len(known) if known else None
-
-
 def _with_range(values: list[float]) -> str:
     """The mean, and the least and largest where there are several."""
     if len(values) < 2:
-        return _number(_mean(values))
-    return f"{_number(_mean(values))} [{_number(min(values))}, {_number(max(values))}]"
-
-
-def _number(value: float | None, digits: int = 3) -> str:
-    return "–" if value is None else f"{value:.{digits}f}"
+        return number(mean(values))
+    return f"{number(mean(values))} [{number(min(values))}, {number(max(values))}]"

@@ -45,8 +45,9 @@ def run_method(
 ) -> LoopResult:
     """How unlearning `task.model` in place ended. Cancelled is raised between two steps.
 
-    The seconds of the method are those its generator works (influence, masks, attacks and all);
-    probing is timed apart.
+    The stop rule is asked after every step, so that a run ends at the first one that meets it; the
+    other accuracies are probed more rarely. The seconds of the method are those its generator works
+    (influence, masks, attacks and all); rule and probes are timed apart.
     """
     if rule.kind == "heldout" and bool(probe.gone.any()):
         raise BadInput(
@@ -71,10 +72,12 @@ def run_method(
             del told["report"]  # an event of its own, with what the probe adds to it
             emit({"event": "step", **told, "method_s": round(method_s, 4)})
             _refuse_divergence(step)
-            if _is_due(task, rule, step, probe_every):
-                started = time.perf_counter()
-                reached, probed = _look(task, probe, rule, step, emit), number
-                probing_s += time.perf_counter() - started
+            started = time.perf_counter()
+            reached = _is_met(task, probe, rule, step)
+            if reached or _is_due(task, rule, step, probe_every):
+                _look(task, probe, step, emit)
+                probed = number
+            probing_s += time.perf_counter() - started
     finally:
         # Ends a generator that stopped half-way, so that what it holds is let go of now.
         if isinstance(steps, Generator):
@@ -97,44 +100,29 @@ def _refuse_divergence(step: Step) -> None:
         raise BadInput(_DIVERGED.format(f"at step {step.number}"))
 
 
+def _is_met(task: Task, probe: Probe, rule: StopRule, step: Step) -> bool:
+    """Whether the rule says stop."""
+    if rule.kind == "steps":
+        return step.number >= rule.steps
+    if rule.kind == "method":
+        return False
+    target = rule.forget_accuracy if rule.kind == "forget" else probe.heldout_target
+    return probe.has_forgotten(task.model, task.body_is_constant, target)
+
+
 def _is_due(task: Task, rule: StopRule, step: Step, probe_every: int) -> bool:
     """Whether the model is to be looked at after this step."""
     every = probe_every or _probe_every(task, rule, step.of)
-    return (
-        step.number % every == 0
-        or step.number == step.of
-        or _is_last(rule, step)
-        or step.report is not None
-    )
+    return step.number % every == 0 or step.number == step.of or step.report is not None
 
 
-def _is_last(rule: StopRule, step: Step) -> bool:
-    return rule.kind == "steps" and step.number >= rule.steps
-
-
-def _look(task: Task, probe: Probe, rule: StopRule, step: Step, emit: Emit) -> bool:
-    """Whether the rule says stop, after a probe."""
-    constant = task.body_is_constant
-    seen = probe(task.model, constant)
+def _look(task: Task, probe: Probe, step: Step, emit: Emit) -> None:
+    """Reports a probe, and a method's own report with what the probe adds to it."""
+    seen = probe(task.model, task.body_is_constant)
     emit({"event": "probe", "number": step.number, **seen})
     if step.report is not None:
         others = {name: seen[name] for name in ("retain_accuracy", "heldout_accuracy")}
         emit({"event": "report", "number": step.number, "row": {**step.report, **others}})
-    if rule.kind == "forget":
-        target = rule.forget_accuracy
-    elif rule.kind == "heldout":
-        target = probe.heldout_target
-    else:
-        return _is_last(rule, step)
-    near = seen["forget_accuracy"]
-    return (
-        near is not None
-        and near <= target
-        and (
-            seen["n_forget"] == len(task.forget)
-            or probe.forget_accuracy(task.model, constant) <= target
-        )
-    )
 
 
 def _probe_every(task: Task, rule: StopRule, of: int) -> int:

@@ -47,7 +47,7 @@ class Probe:
 
     While the features are constant (`body_is_constant`) all forget pictures and large samples are
     looked at through the cached features of the original; otherwise smaller samples go through the
-    network, and `confirm` looks at the whole forget set before a stop rule is believed.
+    network, and the whole forget set only where the sample says that it is forgotten.
     """
 
     def __init__(
@@ -84,11 +84,16 @@ class Probe:
                 result[f"n_{name}"] = len(right)
         return result
 
-    def forget_accuracy(self, model: Classifier, constant_body: bool) -> float:
-        """Accuracy on the whole forget set."""
+    def has_forgotten(self, model: Classifier, constant_body: bool, target: float) -> bool:
+        """Whether forget accuracy is at or below `target`, on a sample first and then on all."""
+        n = len(self._forget_ids)
+        sizes = [n] if constant_body or n <= SAMPLE_WITH_PICTURES else [SAMPLE_WITH_PICTURES, n]
         with torch.inference_mode(), eval_mode(model):
-            part = self._part("forget", len(self._forget_ids))
-            return float(self._right(model, part, constant_body).float().mean())
+            for size in sizes:
+                right = self._right(model, self._part("forget", size), constant_body)
+                if float(right.float().mean()) > target:
+                    return False
+        return True
 
     @cached_property
     def heldout_target(self) -> float:

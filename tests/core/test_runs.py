@@ -192,6 +192,24 @@ def test_steps_rule_stops_exactly(checkpoint, digits, store):
     assert run.record["stop"]["reached"]
 
 
+@pytest.mark.parametrize("labels", [(3, 5), (3, 5, 7, 8)], ids=["as one", "a sample first"])
+def test_the_rule_is_asked_after_every_step(labels, checkpoint, digits, store):
+    """The run ends at the first step that meets it, not at the next probe of the curves."""
+    spec = spec_of(
+        checkpoint, digits, method="mask_distil", stop="forget<=0.5",
+        forget_ids=tuple(i for c in labels for i in digits.ids_of_class(c).tolist()),
+    )  # fmt: skip
+    ended = execute_run(spec, store, image_set=digits)
+    number = ended.record["steps"]
+    earlier = dataclasses.replace(spec, stop=f"steps={number - 1}")
+    before = execute_run(earlier, store, image_set=digits)
+    forgotten = ended.metrics()["after"]["forget_accuracy"]
+    assert forgotten <= 0.5 < before.metrics()["after"]["forget_accuracy"]
+    probes = [event["number"] for event in ended.events() if event["event"] == "probe"]
+    assert probes == [0, *range(5, number, 5), number]
+    assert number % 5
+
+
 def test_running_out_of_steps_is_said(checkpoint, digits, store):
     spec = spec_of(checkpoint, digits, parameters={"epochs": 1, "lr": 1e-6})
     run = execute_run(spec, store, image_set=digits)

@@ -31,7 +31,7 @@ def draw() -> None:
                 routes.CHOOSE,
                 title="Forget",
                 icon=":material/photo_library:",
-                url_path="choose",
+                url_path="forget",
                 help="Choose the pictures that the model is to forget.",
             ),
             st.Page(

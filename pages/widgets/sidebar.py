@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 N_THUMBNAILS = 8
 N_RUNS = 3
-LONGEST = 24
+LONGEST = 32  # one line of the sidebar
 STATE_ICONS = {
     "queued": ":material/hourglass_empty:",
     "running": ":material/progress_activity:",
@@ -121,13 +121,13 @@ def _job_line(job: JobStatus) -> None:
 def _run_line(run: Run) -> None:
     record = run.record
     what = "; ".join(record["forget"]["history"]) or pictures(record["forget"]["n"])
-    what = what if len(what) <= LONGEST else what[: LONGEST - 1] + "…"
+    label = f"{record['method']['title']}, {what}"
     if st.button(
-        f"{record['method']['title']}, {what}",
+        label if len(label) <= LONGEST else label[: LONGEST - 1] + "…",
         icon=STATE_ICONS.get(record["state"], ":material/help:"),
         key=f"sidebar:run:{run.id}",
         type="tertiary",
-        help=f"{record['state'].capitalize()}, {record['image_set']['title']}, "
+        help=f"{label}: {record['state']}, {record['image_set']['title']}, "
         f"{pictures(record['forget']['n'])}, seed {record['spec']['seed']}",
     ):
         routes.to_unlearn(run.id)

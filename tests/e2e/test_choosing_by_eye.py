@@ -26,7 +26,7 @@ expect.set_options(timeout=60_000)
 def gallery(server: Server, page: Page, watch: Watch) -> Iterator[Page]:
     """The room Gallery with the digits; afterwards the console must have stayed clean."""
     page.set_default_timeout(SLOW_MS)
-    page.goto(f"{server.url}/choose?room=Gallery")
+    page.goto(f"{server.url}/forget?room=Gallery")
     page.locator(".tile").nth(100).wait_for()
     page.locator("canvas.above").wait_for()
     yield page

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 SLOW_MS = 120_000
 expect.set_options(timeout=60_000)
 PAGES = {
-    "choose": "Choose what to forget",
+    "forget": "Choose what to forget",
     "unlearn": "Unlearn",
     "compare": "Compare",
     "runs": "Earlier runs",
@@ -155,7 +155,7 @@ def test_a_mistaken_run_in_the_address_is_said_on_the_page(server: Server, page:
 
 
 def test_undo_brings_a_forget_set_back(server: Server, page: Page) -> None:
-    page.goto(f"{server.url}/choose")
+    page.goto(f"{server.url}/forget")
     sidebar = page.get_by_test_id("stSidebar")
     button(page, "7 (").click(timeout=SLOW_MS)
     button(page, "Forget these").click()

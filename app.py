@@ -28,7 +28,7 @@ def draw() -> None:
                 help="What this is, and a finished example to open.",
             ),
             st.Page(
-                routes.CHOOSE,
+                routes.FORGET,
                 title="Forget",
                 icon=":material/photo_library:",
                 url_path="forget",

@@ -10,7 +10,7 @@ import streamlit as st
 ROOT = Path(__file__).resolve().parents[2]
 
 START = "pages/start/start.py"
-CHOOSE = "pages/forget/choose.py"
+FORGET = "pages/forget/forget.py"
 OWN = "pages/own/own.py"
 INSPECT = "pages/inspect/inspect.py"
 UNLEARN = "pages/unlearn/unlearn.py"
@@ -19,7 +19,7 @@ COMPARE = "pages/compare/compare.py"
 
 
 def to_choose() -> NoReturn:
-    st.switch_page(CHOOSE, query_params=_shared())
+    st.switch_page(FORGET, query_params=_shared())
 
 
 def to_unlearn(run_id: str = "") -> NoReturn:

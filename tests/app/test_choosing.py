@@ -35,7 +35,7 @@ def choose_class(app: AppTest, *labels: int) -> AppTest:
 
 
 def with_class(studio: Open, *labels: int) -> AppTest:
-    app = choose_class(studio(routes.CHOOSE), *labels)
+    app = choose_class(studio(routes.FORGET), *labels)
     return app.button(key="by-class:replace").click().run()
 
 
@@ -75,7 +75,7 @@ def test_the_set_outlives_a_change_of_page(studio: Open) -> None:
     app = with_class(studio, 7)
     seven = forget_ids(app)
     app.switch_page(routes.RUNS).run()
-    app.switch_page(routes.CHOOSE).run()
+    app.switch_page(routes.FORGET).run()
     assert forget_ids(app) == seven
     assert app.pills(key="by-class:digits").value == [7]
 
@@ -90,7 +90,7 @@ def test_everything_is_warned_of_and_cannot_be_unlearned(studio: Open) -> None:
 
 
 def test_a_random_draw_repeats_with_its_seed(studio: Open, digits) -> None:
-    app = room(studio(routes.CHOOSE), "At random")
+    app = room(studio(routes.FORGET), "At random")
     app.number_input(key="random:count:digits:-1").set_value(25).run()
     first = forget_ids(app.button(key="random:replace").click().run())
     app.number_input(key="random:seed").set_value(1).run()
@@ -105,7 +105,7 @@ def test_a_random_draw_repeats_with_its_seed(studio: Open, digits) -> None:
 
 
 def test_the_words_of_the_terminal_work(studio: Open, digits) -> None:
-    app = room(studio(routes.CHOOSE), "Expression")
+    app = room(studio(routes.FORGET), "Expression")
     app.text_input(key="expression:digits").set_value("class=3 - hardest=10 + ids=0").run()
     assert not app.error
     ids = forget_ids(app.button(key="expression:replace").click().run())
@@ -128,7 +128,7 @@ def test_the_words_of_the_terminal_work(studio: Open, digits) -> None:
     ],
 )
 def test_a_mistaken_expression_is_one_sentence(studio: Open, written: str, said: str) -> None:
-    app = room(studio(routes.CHOOSE), "Expression")
+    app = room(studio(routes.FORGET), "Expression")
     app.text_input(key="expression:digits").set_value(written).run()
     assert not app.exception
     assert len(app.error) == 1
@@ -137,7 +137,7 @@ def test_a_mistaken_expression_is_one_sentence(studio: Open, written: str, said:
 
 
 def test_the_table_shows_sorts_and_filters(studio: Open, digits) -> None:
-    app = room(studio(routes.CHOOSE), "Table")
+    app = room(studio(routes.FORGET), "Table")
     assert not app.exception
     shown = app.dataframe[0].value
     assert len(shown) == 500
@@ -157,7 +157,7 @@ def test_the_table_shows_sorts_and_filters(studio: Open, digits) -> None:
 
 def test_a_saved_set_is_loaded_again(studio: Open, digits) -> None:
     saved = ForgetSet.of(digits, [4, 8, 15], "by hand")
-    app = studio(routes.CHOOSE)
+    app = studio(routes.FORGET)
     app.file_uploader(key="forget-set:upload").set_value(
         ("set.csv", saved.to_csv(digits).encode(), "text/csv")
     ).run()

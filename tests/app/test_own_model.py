@@ -93,7 +93,7 @@ def test_the_model_that_was_brought_is_unlearned_and_inspected(
     app.button(key="own:model:use").click().run()
     next(b for b in app.main.button if b.label == "Choose pictures to forget").click().run()
     assert app.title[0].value == "Choose what to forget"
-    app.switch_page(routes.CHOOSE).run()
+    app.switch_page(routes.FORGET).run()
     app.pills(key="by-class:digits").set_value([3]).run()
     app.button(key="by-class:replace").click().run()
     app.switch_page(routes.UNLEARN).run()

@@ -14,7 +14,7 @@ from pages.widgets import routes
 Open = Callable[..., AppTest]
 TITLES = {
     routes.START: "Make a trained model forget",
-    routes.CHOOSE: "Choose what to forget",
+    routes.FORGET: "Choose what to forget",
     routes.OWN: "Your own",
     routes.INSPECT: "Inspect",
     routes.UNLEARN: "Unlearn",
@@ -101,7 +101,7 @@ def test_a_mistaken_run_is_not_remembered(studio: Open) -> None:
 
 
 def test_an_unknown_image_set_in_the_address_offers_the_digits(studio: Open) -> None:
-    app = studio(routes.CHOOSE, images="digit")
+    app = studio(routes.FORGET, images="digit")
     assert not app.exception
     assert all("Did you mean digits?" in error.value for error in app.error)
     assert len(app.error) == 2
@@ -112,13 +112,13 @@ def test_an_unknown_image_set_in_the_address_offers_the_digits(studio: Open) -> 
 
 @pytest.mark.parametrize("spec", ["folder:/etc", "npz:/etc/passwd"])
 def test_an_address_cannot_name_files_of_the_server(studio: Open, spec: str) -> None:
-    app = studio(routes.CHOOSE, images=spec)
+    app = studio(routes.FORGET, images=spec)
     assert not app.exception
     assert app.sidebar.selectbox[0].value == "digits"
 
 
 def test_images_that_are_not_here_are_offered_for_download(studio: Open) -> None:
-    app = studio(routes.CHOOSE, images="svhn")
+    app = studio(routes.FORGET, images="svhn")
     assert not app.exception
     assert any("Download" in button.label for button in app.sidebar.button)
     assert [choice.label for choice in app.sidebar.selectbox] == ["Images"]

@@ -77,7 +77,7 @@ def hand(*picks: tuple[str, list[int], list[int]], **start: object) -> AppTest:
 
 
 def test_the_gallery_pages_over_all_pictures(studio: Open, digits) -> None:
-    app = room(studio(routes.CHOOSE), "Gallery")
+    app = room(studio(routes.FORGET), "Gallery")
     assert gallery_ids(app).tolist() == list(range(1000))
     app.session_state["gallery:page"] = 2
     app.run()
@@ -89,7 +89,7 @@ def test_the_gallery_pages_over_all_pictures(studio: Open, digits) -> None:
 
 
 def test_sorting_and_filtering_go_by_the_models_numbers(studio: Open, digits) -> None:
-    app = room(studio(routes.CHOOSE), "Gallery")
+    app = room(studio(routes.FORGET), "Gallery")
     app.selectbox(key="gallery:sort").set_value("loss, highest first").run()
     hardest = gallery_ids(app)
     app.button_group(key="gallery:answer").set_value("wrong").run()
@@ -102,7 +102,7 @@ def test_sorting_and_filtering_go_by_the_models_numbers(studio: Open, digits) ->
 
 
 def test_a_range_of_the_loss_leaves_those_inside(studio: Open) -> None:
-    app = room(studio(routes.CHOOSE), "Gallery")
+    app = room(studio(routes.FORGET), "Gallery")
     slider = next(one for one in app.slider if one.label == "Loss")
     _, high = slider.value
     slider.set_value((high / 2, high)).run()
@@ -113,7 +113,7 @@ def test_a_range_of_the_loss_leaves_those_inside(studio: Open) -> None:
 
 
 def test_sorting_by_nearness_begins_with_the_picture_itself(studio: Open, digits) -> None:
-    app = room(studio(routes.CHOOSE), "Gallery")
+    app = room(studio(routes.FORGET), "Gallery")
     by_nearness = "nearness to the picture looked at"
     app.selectbox(key="gallery:sort").set_value(by_nearness).run()
     assert "Double-click a picture first" in words(app)
@@ -126,7 +126,7 @@ def test_sorting_by_nearness_begins_with_the_picture_itself(studio: Open, digits
 
 
 def test_the_gallery_can_show_one_basket(studio: Open) -> None:
-    app = put(studio(routes.CHOOSE), ids=(4, 8, 15), history=("by hand",), protected=(16, 23))
+    app = put(studio(routes.FORGET), ids=(4, 8, 15), history=("by hand",), protected=(16, 23))
     room(app, "Gallery")
     shown = app.selectbox(key="gallery:shown")
     assert gallery_ids(shown.set_value("the forget set").run()).tolist() == [4, 8, 15]
@@ -164,7 +164,7 @@ def test_a_picture_to_forget_cannot_be_protected() -> None:
 
 def test_facts_of_the_set_are_in_view(studio: Open, digits) -> None:
     threes = tuple(digits.ids_of_class(3).tolist())
-    app = put(studio(routes.CHOOSE), ids=threes, history=("class 3",))
+    app = put(studio(routes.FORGET), ids=threes, history=("class 3",))
     assert "coherence 0." in words(app)
     assert not app.exception
 
@@ -178,7 +178,7 @@ def test_near_duplicates_outside_are_added_or_protected(studio: Open, digits) ->
     half = near_duplicates(digits.train_images, features, range(0, digits.n_train, 2))
     one = int(half.twins[0])
     twins = near_duplicates(digits.train_images, features, [one]).ids.tolist()
-    app = put(studio(routes.CHOOSE), ids=(one,), history=("one",))
+    app = put(studio(routes.FORGET), ids=(one,), history=("one",))
     assert "outside" in words(app)
     app.button(key="twins:protect").click().run()
     assert basket(app)["protected"] == tuple(sorted(twins))
@@ -191,12 +191,12 @@ def test_near_duplicates_outside_are_added_or_protected(studio: Open, digits) ->
 
 
 def test_a_set_saved_under_a_name_is_found_by_the_next_session(studio: Open) -> None:
-    app = put(studio(routes.CHOOSE), ids=(4, 8), history=("by hand",), protected=(23,))
+    app = put(studio(routes.FORGET), ids=(4, 8), history=("by hand",), protected=(23,))
     app.session_state["notes:digits"] = {4: "smudged"}
     app.text_input(key="saved:name").set_value("two / smudged").run()
     app.button(key="saved:save").click().run()
     assert not app.error
-    other = studio(routes.CHOOSE)
+    other = studio(routes.FORGET)
     assert basket(other)["ids"] == ()
     assert "1 note." in words(other)
     other.button(key="saved:load").click().run()
@@ -219,7 +219,7 @@ def test_a_set_saved_under_a_name_is_found_by_the_next_session(studio: Open) -> 
 def test_a_saved_set_joins_leaves_or_limits(
     studio: Open, way: str, expected: tuple[int, ...]
 ) -> None:
-    app = put(studio(routes.CHOOSE), ids=(4, 8), history=("by hand",))
+    app = put(studio(routes.FORGET), ids=(4, 8), history=("by hand",))
     app.text_input(key="saved:name").set_value("two").run()
     app.button(key="saved:save").click().run()
     put(app, ids=(8, 15), history=("others",))
@@ -236,7 +236,7 @@ def test_the_map_draws_pca_at_once_and_umap_by_a_job(
     from pages.widgets import feature_map
 
     monkeypatch.setattr(feature_map, "SHIPPED", tmp_path)
-    app = room(studio(routes.CHOOSE), "Map")
+    app = room(studio(routes.FORGET), "Map")
     app.button_group(key="map:layout").set_value("UMAP").run()
     assert not app.exception
     app.button(key="map:umap").click().run()
@@ -247,7 +247,7 @@ def test_the_map_draws_pca_at_once_and_umap_by_a_job(
 
 
 def test_the_umap_of_a_bundled_model_is_there_at_once(studio: Open) -> None:
-    app = room(studio(routes.CHOOSE), "Map")
+    app = room(studio(routes.FORGET), "Map")
     app.button_group(key="map:layout").set_value("UMAP").run()
     assert not any(one.key == "map:umap" for one in app.button)
     assert not app.exception
@@ -257,7 +257,7 @@ def test_the_rooms_work_without_a_model(studio: Open, monkeypatch: pytest.Monkey
     from pages.widgets import resources
 
     monkeypatch.setattr(resources, "checkpoints", lambda images: [])
-    app = put(studio(routes.CHOOSE), ids=(4,), history=("one",))
+    app = put(studio(routes.FORGET), ids=(4,), history=("one",))
     room(app, "Gallery")
     assert len(gallery_ids(app)) == 1000
     assert app.selectbox(key="gallery:sort").options[:2] == ["id", "label"]
@@ -267,7 +267,7 @@ def test_the_rooms_work_without_a_model(studio: Open, monkeypatch: pytest.Monkey
 def test_a_cell_of_the_confusion_matrix_shows_its_pictures(studio: Open, digits) -> None:
     from pages.widgets import resources
 
-    app = room(studio(routes.CHOOSE), "Confusion")
+    app = room(studio(routes.FORGET), "Confusion")
     assert "named right" in words(app)
     key = f"confusion:digits:{resources.stamp(resources.checkpoints('digits')[0])}"
     app.session_state[key] = {"selection": {"rows": [], "columns": [], "cells": [(3, "3")]}}
@@ -303,7 +303,7 @@ SLOW = ("mislabelled", "worst", "easiest", "influential")
 def test_a_rule_proposes_pictures_with_its_sentence(studio: Open, rule: str) -> None:
     from imu_core.forget_rules import forget_rules
 
-    app = room(studio(routes.CHOOSE), "Rules")
+    app = room(studio(routes.FORGET), "Rules")
     app.button_group(key="rule").set_value(rule).run()
     why = next(one.sentence for one in forget_rules() if one.name == rule)
     assert why in words(app)
@@ -320,7 +320,7 @@ def test_a_rule_proposes_pictures_with_its_sentence(studio: Open, rule: str) -> 
 
 
 def test_more_like_the_forget_set(studio: Open) -> None:
-    app = put(studio(routes.CHOOSE), ids=(5, 6), history=("by hand",))
+    app = put(studio(routes.FORGET), ids=(5, 6), history=("by hand",))
     room(app, "Rules")
     app.button_group(key="rule").set_value("alike").run()
     slider = next(one for one in app.slider if one.label == "How many more")
@@ -334,7 +334,7 @@ def test_more_like_the_forget_set(studio: Open) -> None:
 
 
 def test_rules_of_the_picture_looked_at_ask_for_one(studio: Open) -> None:
-    app = room(studio(routes.CHOOSE), "Rules")
+    app = room(studio(routes.FORGET), "Rules")
     app.button_group(key="rule").set_value("alike").run()
     assert "The forget set is empty" in words(app)
     app.button_group(key="rule:alike:of").set_value("the picture looked at").run()

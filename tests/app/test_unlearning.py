@@ -22,7 +22,7 @@ Open = Callable[..., AppTest]
 
 
 def ready_to_start(studio: Open, label: int = 3) -> AppTest:
-    app = studio(routes.CHOOSE)
+    app = studio(routes.FORGET)
     app.pills(key="by-class:digits").set_value([label]).run()
     app.button(key="by-class:replace").click().run()
     return app.switch_page(routes.UNLEARN).run()
@@ -155,7 +155,7 @@ def test_whole_classes_have_no_heldout_rule_and_parts_of_classes_do(studio: Open
         "forget accuracy is low enough",
         "the method's own steps are done",
     ]
-    app.switch_page(routes.CHOOSE).run()
+    app.switch_page(routes.FORGET).run()
     app.session_state["room"] = "At random"
     app.run().button(key="random:replace").click().run()
     app.switch_page(routes.UNLEARN).run()

@@ -1,4 +1,4 @@
-"""Choose: which training pictures the model is to forget."""
+"""Forget: which training pictures the model is to forget."""
 
 from __future__ import annotations
 

@@ -184,7 +184,7 @@ def _offer(make: Callable[[], Classifier], path: Path, network: str, look: First
             icon=":material/check_circle:",
         )
         if st.button("Choose pictures to forget", icon=":material/photo_library:"):
-            routes.to_choose()
+            routes.to_forget()
     elif st.button("Use this model", type="primary", icon=":material/check:", key="own:model:use"):
         _save(path, make(), network, look)
         session.choose_checkpoint(str(path))

@@ -70,7 +70,7 @@ def _use(spec: str) -> None:
             icon=":material/photo_library:",
             key="own:choose",
         ):
-            routes.to_choose()
+            routes.to_forget()
         st.caption(
             "These pictures are in use."
             if has_model

@@ -37,7 +37,7 @@ with st.container(horizontal=True):
     ):
         routes.to_compare(shipped.id)
     if st.button("Try it live", icon=":material/photo_library:"):
-        routes.to_choose()
+        routes.to_forget()
 
 if PICTURE.exists():
     st.subheader("Not every picture counts the same")

@@ -33,7 +33,7 @@ def draw_page() -> None:
         st.info("No run has been started here yet.", icon=":material/history:")
         with st.container(horizontal=True):
             if st.button("Choose pictures", type="primary", icon=":material/photo_library:"):
-                routes.to_choose()
+                routes.to_forget()
         return
     frame = _frame(runs)
     event = st.dataframe(

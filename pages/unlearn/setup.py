@@ -58,7 +58,7 @@ def draw() -> None:
     if obstacle:
         st.info(obstacle, icon=":material/photo_library:")
         if st.button("Choose pictures", type="primary", key="setup:choose"):
-            routes.to_choose()
+            routes.to_forget()
         return
     st.markdown(
         f"Forget **{len(ids):,}** of {resources.image_set(images).n_train:,} pictures: "

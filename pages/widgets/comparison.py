@@ -110,7 +110,7 @@ def chosen() -> Comparison | None:
     if not ids:
         st.info("There is no finished run yet. Choose pictures and unlearn them first.")
         if st.button("Choose pictures", type="primary", icon=":material/photo_library:"):
-            routes.to_choose()
+            routes.to_forget()
         return None
     picked = st.selectbox(
         "Run",

@@ -18,7 +18,7 @@ RUNS = "pages/unlearn/runs.py"
 COMPARE = "pages/compare/compare.py"
 
 
-def to_choose() -> NoReturn:
+def to_forget() -> NoReturn:
     st.switch_page(FORGET, query_params=_shared())
 
 

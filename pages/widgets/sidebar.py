@@ -65,7 +65,7 @@ def _forget_set() -> None:
             on_click=session.undo,
         )
         if st.button("Change" if ids else "Choose pictures", key="sidebar:choose", type="tertiary"):
-            routes.to_choose()
+            routes.to_forget()
 
 
 def _spread(ids: tuple[int, ...], most: int) -> tuple[int, ...]:

@@ -34,7 +34,7 @@ def draw() -> None:
     if obstacle:
         st.info(obstacle, icon=":material/photo_library:")
         if st.button("Choose pictures", type="primary", key="inspect:choose"):
-            routes.to_choose()
+            routes.to_forget()
         return
     st.markdown(
         f"Forget set: **{counted(len(ids))}**, {forget_words.class_summary(which.images, ids)}."

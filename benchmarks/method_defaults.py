@@ -4,8 +4,8 @@
 
 For each method of `CANDIDATES` every setting (a change to the defaults as they were) unlearns a
 class, a random and a chosen set as benchmarks/methods.py draws them, but from seeds that are not
-the table's (10 and 11), so that its sets play no part in the choice. On Fashion-MNIST the
-three that did best on the digits meet again on one class. Judged by the gap to a retrained model, as
+the table's (10 and 11), so that its sets play no part in the choice. On Fashion-MNIST the three
+that did best on the digits meet again on one class. Judged by the gap to a retrained model, as
 defined there. A control is no candidate: it stands there for what a part of the method does.
 
 One line of JSON a finished cell goes into benchmarks/results/method_defaults.jsonl; a cell that is

@@ -190,8 +190,10 @@ def _finished(run: Run) -> None:
     _pictures(progress)
     explain.how(
         "After each step or few steps the moving model is asked for its predictions on the forget "
-        "set, on a sample of the pictures to be kept, and on every second test picture. The time "
-        "for this is kept apart from the method's own.",
+        "set, on pictures to be kept and on every second test picture, or on a sample of each; how "
+        "many there were is said under the curves. The stop rule is asked after every step and "
+        "holds once the whole forget set meets it. The time for all this is kept apart from the "
+        "method's own.",
         formula=r"\text{accuracy} = \frac1n\sum_i [\arg\max_k f_k(x_i) = y_i]",
         key="live:how",
     )

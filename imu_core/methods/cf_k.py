@@ -15,9 +15,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch.nn import functional
-
-from imu_core.methods.descent import DescentConfig, descend
+from imu_core.methods.descent import DescentConfig, descend_on_retain
 from imu_core.methods.layers import Layer, last_layers
 from imu_core.methods.registry import Step, parameter, register
 from imu_core.methods.task import Task, set_batch_norm
@@ -45,17 +43,6 @@ def free_last(task: Task, k: int, batch_norm: str) -> list[Layer]:
     return layers
 
 
-def train_on_retain(task: Task, config: CfKConfig) -> Iterator[Step]:
-    """Steps of cross-entropy on the retain pictures, with whatever is free to move."""
-    retain = task.retain
-    yield from descend(
-        task,
-        config,
-        retain,
-        lambda rows: functional.cross_entropy(task.model(retain.images[rows]), retain.labels[rows]),
-    )
-
-
 @register(
     "cf_k",
     title="CF-k",
@@ -68,4 +55,4 @@ def train_on_retain(task: Task, config: CfKConfig) -> Iterator[Step]:
 )
 def cf_k(task: Task, config: CfKConfig) -> Iterator[Step]:
     free_last(task, config.k, config.batch_norm)
-    yield from train_on_retain(task, config)
+    yield from descend_on_retain(task, config)

@@ -19,10 +19,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn import functional
 
 from imu_core.errors import BadInput
-from imu_core.methods.descent import DescentConfig, descend
+from imu_core.methods.descent import DescentConfig, descend_on_retain
 from imu_core.methods.registry import Step, parameter, register
 from imu_core.methods.task import Task
 
@@ -67,11 +66,4 @@ def convolution_transpose(task: Task, config: ConvolutionTransposeConfig) -> Ite
             "This network has no convolution with a square kernel larger than 1×1, so there is "
             "nothing to transpose; choose another method."
         )
-    retain = task.retain
-    yield from descend(
-        task,
-        config,
-        retain,
-        lambda rows: functional.cross_entropy(task.model(retain.images[rows]), retain.labels[rows]),
-        cosine=True,
-    )
+    yield from descend_on_retain(task, config, cosine=True)

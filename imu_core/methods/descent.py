@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from imu_core.methods.registry import MethodConfig, Step, WeightStatistics, parameter
 from imu_core.methods.task import Pictures, Task, n_batches, one_by_one, set_batch_norm
@@ -84,6 +85,22 @@ def descend(
                 update(move)
             taken += 1
             yield Step(done + taken, total, loss.item(), weights, note)
+
+
+def descend_on_retain(
+    task: Task,
+    config: DescentConfig,
+    *,
+    cosine: bool = False,
+    update: Callable[[Callable[[], None]], None] | None = None,
+) -> Iterator[Step]:
+    """Steps on the cross-entropy of the retain pictures, with whatever is free to move."""
+    retain = task.retain
+
+    def loss_of(rows: Tensor) -> Tensor:
+        return functional.cross_entropy(task.model(retain.images[rows]), retain.labels[rows])
+
+    yield from descend(task, config, retain, loss_of, cosine=cosine, update=update)
 
 
 def endless(part: Pictures, size: int, generator: torch.Generator) -> Iterator[Tensor]:

@@ -16,10 +16,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch.nn import functional
-
 from imu_core.methods.cf_k import CfKConfig, free_last
-from imu_core.methods.descent import descend
+from imu_core.methods.descent import descend_on_retain
 from imu_core.methods.layers import redraw
 from imu_core.methods.registry import Step, parameter, register
 from imu_core.methods.task import Task
@@ -46,11 +44,4 @@ class EuKConfig(CfKConfig):
 def eu_k(task: Task, config: EuKConfig) -> Iterator[Step]:
     layers = free_last(task, config.k, config.batch_norm)
     redraw([module for layer in layers for module in layer.modules], task.generator)
-    retain = task.retain
-    yield from descend(
-        task,
-        config,
-        retain,
-        lambda rows: functional.cross_entropy(task.model(retain.images[rows]), retain.labels[rows]),
-        cosine=True,
-    )
+    yield from descend_on_retain(task, config, cosine=True)

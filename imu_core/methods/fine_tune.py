@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from torch.nn import functional
-
-from imu_core.methods.descent import DescentConfig, descend
+from imu_core.methods.descent import DescentConfig, descend_on_retain
 from imu_core.methods.registry import Step, register
 from imu_core.methods.task import Task
 
@@ -33,10 +31,4 @@ class FineTuneConfig(DescentConfig):
 )
 def fine_tune(task: Task, config: FineTuneConfig) -> Iterator[Step]:
     task.trainable("all", config.batch_norm)
-    retain = task.retain
-    yield from descend(
-        task,
-        config,
-        retain,
-        lambda rows: functional.cross_entropy(task.model(retain.images[rows]), retain.labels[rows]),
-    )
+    yield from descend_on_retain(task, config)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from imu_core.errors import BadInput
 from imu_core.networks.classifier import Classifier
+from imu_core.networks.drawing import draw_usual
 
 OTHER_STD = 0.02
 
@@ -71,22 +71,12 @@ def weight_matrices(model: nn.Module) -> dict[str, nn.Parameter]:
 def draw_like(module: nn.Module, generator: torch.Generator) -> None:
     """Draws the weights of this one module anew, on the CPU, from `generator`.
 
-    Convolutions as in He et al. 2015 (arXiv 1502.01852), linear layers uniform within ±1/√inputs,
-    norms back to ones and zeros and empty statistics; a module with `draw_weights(generator)` draws
-    itself, and weights of any other kind are normal with deviation 0.02.
+    As a new network does; norms go back to ones and zeros and empty statistics, and weights of any
+    other kind are normal with deviation 0.02.
     """
-    drawn = getattr(module, "draw_weights", None)
-    if callable(drawn):
-        drawn(generator)
-    elif isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    elif isinstance(module, nn.Linear):
-        bound = 1 / math.sqrt(module.in_features)
-        for p in module.parameters(recurse=False):
-            nn.init.uniform_(p, -bound, bound, generator=generator)
-    elif isinstance(module, nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm):
+    if draw_usual(module, generator):
+        return
+    if isinstance(module, nn.modules.batchnorm._BatchNorm | nn.GroupNorm | nn.LayerNorm):
         module.reset_parameters()
     else:
         for p in module.parameters(recurse=False):

@@ -21,9 +21,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
-from imu_core.methods.descent import DescentConfig, descend
+from imu_core.methods.descent import DescentConfig, descend_on_retain
 from imu_core.methods.layers import fresh_copy, weight_matrices
 from imu_core.methods.registry import Step, parameter, register
 from imu_core.methods.salun import largest, loss_gradients
@@ -82,7 +81,7 @@ def masked_small_gradients(task: Task, config: MaskedSmallGradientsConfig) -> It
     task.trainable("all")
     masks = draw_small_anew(task, config.ratio)
     task.trainable("all", config.batch_norm)
-    weights, retain = weight_matrices(task.model.body), task.retain
+    weights = weight_matrices(task.model.body)
 
     def update(step: Callable[[], None]) -> None:
         for name, mask in masks.items():
@@ -91,7 +90,4 @@ def masked_small_gradients(task: Task, config: MaskedSmallGradientsConfig) -> It
                 gradient.mul_(torch.where(mask, 1.0, config.kept_rate))
         step()
 
-    def loss_of(rows: Tensor) -> Tensor:
-        return functional.cross_entropy(task.model(retain.images[rows]), retain.labels[rows])
-
-    yield from descend(task, config, retain, loss_of, cosine=True, update=update)
+    yield from descend_on_retain(task, config, cosine=True, update=update)

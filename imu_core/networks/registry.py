@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -13,6 +12,7 @@ from torch import nn
 from imu_core.errors import BadInput, UnknownName
 from imu_core.images.image_set import ImageSet
 from imu_core.networks.classifier import Classifier
+from imu_core.networks.drawing import draw_usual
 
 ImageShape = tuple[int, int, int]
 """(channels, height, width)"""
@@ -118,7 +118,10 @@ def build_network(
     with torch.random.fork_rng(devices=[]):
         body, n_features = get_network(name).build_body(image_shape)
         classifier = Classifier(body, nn.Linear(n_features, n_classes), mean, std)
-    _draw_weights(classifier, torch.Generator().manual_seed(seed))
+    # Norms keep their ones and zeros; weights of another kind are drawn by a module around them.
+    generator = torch.Generator().manual_seed(seed)
+    for module in classifier.modules():
+        draw_usual(module, generator)
     return classifier.eval()
 
 
@@ -140,25 +143,3 @@ def _check(image_shape: ImageShape, n_classes: int) -> None:
         )
     if n_classes < 2:
         raise BadInput(f"A classifier needs at least 2 classes, not {n_classes}.")
-
-
-def _draw_weights(classifier: Classifier, generator: torch.Generator) -> None:
-    """Draw every weight from `generator`, module by module in a fixed order.
-
-    Convolutions as in He et al. 2015 (arXiv 1502.01852), linear layers uniform within
-    ±1/√inputs; norms keep their ones and zeros. A module with weights of another kind
-    has a method `draw_weights(generator)`.
-    """
-    for module in classifier.modules():
-        draw = getattr(module, "draw_weights", None)
-        if callable(draw):
-            draw(generator)
-        elif isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.Linear):
-            bound = 1 / math.sqrt(module.in_features)
-            nn.init.uniform_(module.weight, -bound, bound, generator=generator)
-            if module.bias is not None:
-                nn.init.uniform_(module.bias, -bound, bound, generator=generator)

@@ -34,7 +34,10 @@ SETS = {
 }
 FIRST, N_FINALISTS = "digits", 3
 CANDIDATES: dict[str, list[dict[str, Any]]] = {
-    "semu": [{"lr": 5e-4, "epochs": 20}, {"lr": 2e-4, "epochs": 50}, {"lr": 1e-4, "epochs": 100}],
+    "semu": [
+        {"lr": 5e-4, "epochs": 20}, {"lr": 2e-4, "epochs": 50}, {"lr": 1e-4, "epochs": 100},
+        {"lr": 5e-5, "epochs": 200},
+    ],
     "lotus": [
         {"lr": 3e-3, "retain_share": 0.3}, {"lr": 1e-3, "retain_share": 0.3},
         {"lr": 1e-3, "retain_share": 1.0},

@@ -39,8 +39,8 @@ BATCH = 1024
 class SemuConfig(DescentConfig):
     """Parameters of SEMU."""
 
-    lr: float = parameter(0.0002, "Learning rate.", low=1e-8, high=100)
-    epochs: int = parameter(50, "Passes over the forget pictures.", low=1, high=10_000)
+    lr: float = parameter(0.0001, "Learning rate.", low=1e-8, high=100)
+    epochs: int = parameter(100, "Passes over the forget pictures.", low=1, high=10_000)
     weight_decay: float = parameter(0.0, "L2 decay of R, per update.", low=0, high=1)
     batch_norm: str = parameter("eval", "Batch norm stays as it is.", choices=("eval",))
     energy: float = parameter(

@@ -10,7 +10,7 @@ defined there. A control is no candidate: it stands there for what a part of the
 
 The default is the setting of least mean over the columns, but for three. `semu` and `scrub` take
 the next, which is 0.004 and 0.002 behind and needs fewer steps. `l1_sparse` keeps its published
-pull: four times as strong it forgets more of a class of digits, and costs 8 points of retain
+pull: four times as strong it forgets more of a class of digits, and costs 7 points of retain
 accuracy on Fashion-MNIST, where a run has six times as many steps in which to pull.
 
 One line of JSON a finished cell goes into benchmarks/results/method_defaults.jsonl; a cell that is

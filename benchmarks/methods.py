@@ -141,6 +141,7 @@ def run_cell(
 ) -> dict[str, Any]:  # fmt: skip
     """One unlearning in memory, the defaults changed by `changes`: path, states, seconds."""
     method = get_method(method_name)
+    sees_retain = "retain" in method.needs
     task, prepared_s = bench.task(method.needs, forget, seed)
     probe = Probe(bench.images, forget.ids_tensor(), bench.outputs, CPU)
     path: list[list[float | None]] = []
@@ -150,11 +151,12 @@ def run_cell(
         if event["event"] == "probe":
             names = ("number", "forget_accuracy", "retain_accuracy", "heldout_accuracy")
             path.append([event[name] for name in names])
-            if not crossing and event["forget_accuracy"] <= depth and event["number"]:
+            # A run that is stopped at the depth is there at its end and not before.
+            crossed = sees_retain and event["forget_accuracy"] <= depth and event["number"]
+            if crossed and not crossing:
                 crossing["state"] = copy.deepcopy(task.model.state_dict())
                 crossing["number"] = event["number"]
 
-    sees_retain = "retain" in method.needs
     rule = StopRule("method") if sees_retain else StopRule("forget", forget_accuracy=depth)
     config = method.config(**(changes or {}))
     result = run_method(
@@ -162,12 +164,13 @@ def run_cell(
         probe_every=0 if not sees_retain else max(1, _steps_of(bench, config) // N_PROBES),
     )  # fmt: skip
     end = bench.measured(compute_outputs(task.model, bench.images, device=CPU), forget)
-    at_depth = None
+    at_depth = {"number": result.steps, **end} if result.reached else None
     if crossing:
         task.model.load_state_dict(crossing["state"])
         outputs = compute_outputs(task.model, bench.images, device=CPU)
         at_depth = {"number": crossing["number"], **bench.measured(outputs, forget)}
     return {
+        "parameters": config.to_dict(),
         "steps": result.steps,
         "method_s": result.method_s + prepared_s,
         "end": end,

@@ -34,6 +34,12 @@ def start_points(images: Tensor, radius: float, generator: torch.Generator) -> T
     return (images + offset).clamp(0, 1)
 
 
+def n_reports(n: int, iterations: int, report_every: int) -> int:
+    """How often an attack on `n` pictures reports: every so many iterations of a batch, and at its
+    end."""
+    return -(-n // BATCH) * -(-iterations // report_every)
+
+
 @dataclass
 class Attack:
     """A targeted L2-PGD on a fixed model in eval mode; `points` are the pictures as they stand.
@@ -54,11 +60,6 @@ class Attack:
 
     def __post_init__(self) -> None:
         self.points = start_points(self.images, self.radius, self.generator)
-
-    @property
-    def n_reports(self) -> int:
-        """How often `run` reports: every `report_every` iterations of a batch and at its end."""
-        return -(-len(self.images) // BATCH) * -(-self.iterations // self.report_every)
 
     def run(self) -> Iterator[float]:
         """Mean loss of the target class in the current batch, at each report."""

@@ -24,6 +24,7 @@ from torch.nn import functional
 
 from imu_core.methods.answers import logits_of
 from imu_core.methods.descent import DescentConfig, descend, join, share_of
+from imu_core.methods.forget_term import ForgetTerm, weighting_parameter
 from imu_core.methods.layers import fresh_copy
 from imu_core.methods.registry import Step, parameter, register
 from imu_core.methods.task import Task
@@ -39,6 +40,7 @@ class BadTeacherConfig(DescentConfig):
     retain_share: float = parameter(
         0.3, "Share of the retain pictures used, at least one.", low=0, high=1
     )
+    weighting: str = weighting_parameter()
 
 
 @register(
@@ -54,6 +56,7 @@ class BadTeacherConfig(DescentConfig):
     config=BadTeacherConfig,
 )
 def bad_teacher(task: Task, config: BadTeacherConfig) -> Iterator[Step]:
+    term = ForgetTerm(task, config.weighting)
     fresh = fresh_copy(task.original, task.generator)
     retain = share_of(task.retain, config.retain_share, task.generator)
     both, t = join(task.forget, retain), config.temperature
@@ -62,7 +65,9 @@ def bad_teacher(task: Task, config: BadTeacherConfig) -> Iterator[Step]:
     task.trainable("all", config.batch_norm)
 
     def loss_of(rows: Tensor) -> Tensor:
-        now = functional.log_softmax(task.model(both.images[rows]) / t, dim=1)
-        return functional.kl_div(now, targets[rows], reduction="batchmean") * t**2
+        logits = task.model(both.images[rows])
+        now = functional.log_softmax(logits / t, dim=1)
+        losses = functional.kl_div(now, targets[rows], reduction="none").sum(1) * t**2
+        return term.mean_of_both(losses, rows, logits)
 
-    yield from descend(task, config, both, loss_of)
+    yield from descend(task, config, both, loss_of, weights=term.statistics)

@@ -78,7 +78,8 @@ def boundary_shrink(task: Task, config: BoundaryShrinkConfig) -> Iterator[Step]:
     inputs = ForgetInputs(task)
 
     def loss_of(rows: Tensor) -> Tensor:
-        losses = functional.cross_entropy(inputs.logits(rows), targets[rows], reduction="none")
-        return term.mean(losses, rows)
+        logits = inputs.logits(rows)
+        losses = functional.cross_entropy(logits, targets[rows], reduction="none")
+        return term.mean(losses, rows, logits)
 
     yield from descend(task, config, task.forget, loss_of, weights=term.statistics)

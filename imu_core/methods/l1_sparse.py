@@ -4,8 +4,8 @@ r"""ℓ1-sparse: fine-tune on the retain pictures with a pull of all weights tow
     L = mean CE(R) + γ_t ‖θ‖₁,   γ_t falling linearly from γ towards 0 over all steps
 
 A sparse network has less room to remember single pictures; the pull fades so that the last steps
-only repair. It adds up over the steps: a run of a hundred wants a larger γ than the published one
-(0.002 forgets a class of the digits), a run of thousands a smaller.
+only repair. It adds up over the steps: in runs of a hundred 0.002 forgets most of a class of the
+digits, in runs of seven hundred it costs utility (benchmarks/results/method_defaults.md).
 
 Differs from public code: γ falls with every step rather than with every epoch, so that short runs
 end near 0 too; the learning rate falls by a cosine as well, since a rate high enough to forget

@@ -44,6 +44,7 @@ from torch import Tensor
 from imu_core.errors import BadInput
 from imu_core.methods.answers import accuracy
 from imu_core.methods.descent import DescentConfig
+from imu_core.methods.forget_term import ForgetTerm, weighting_parameter
 from imu_core.methods.l2ul_request import Request
 from imu_core.methods.labels import relabel_targets
 from imu_core.methods.registry import Step, parameter, register
@@ -93,6 +94,7 @@ class L2ulConfig(DescentConfig):
     requests: int = parameter(
         1, "Requests into which the forget set is cut, one after another.", low=1, high=1000
     )
+    weighting: str = weighting_parameter()
 
 
 @register(
@@ -115,14 +117,12 @@ def l2ul(task: Task, config: L2ulConfig) -> Iterator[Step]:
             f"{n} forget pictures cannot be cut into {config.requests} requests; use {n} or fewer."
         )
     targets = relabel_targets(config.targets, task) if config.goal == "relabel" else None
+    term = ForgetTerm(task, config.weighting)
     order = torch.arange(n)
     if config.requests > 1:
         order = torch.randperm(n, generator=task.generator)
     parts = [rows.to(forget.labels.device) for rows in order.tensor_split(config.requests)]
-    requests = [
-        Request(task, config, forget.take(rows), None if targets is None else targets[rows])
-        for rows in parts
-    ]
+    requests = [Request(task, config, rows, targets, term) for rows in parts]
     many, number, later = config.requests > 1, 0, sum(request.n_steps for request in requests)
     for i, request in enumerate(requests):
         later -= request.n_steps

@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from imu_core.methods.adversarial import Attack, scaled
+from imu_core.methods.adversarial import Attack, n_reports, scaled
 from imu_core.methods.descent import endless, sgd
 from imu_core.methods.fisher import Moments, moments
+from imu_core.methods.forget_term import ForgetTerm, weighted_mean
 from imu_core.methods.labels import random_wrong
 from imu_core.methods.task import Pictures, Task, batch_norm_for, n_batches
 from imu_core.networks.modes import eval_mode
@@ -43,12 +44,23 @@ def weight_importance(task: Task, part: Pictures) -> Moments:
 
 
 class Request:
-    """Pictures to be unlearned together, from the model as it is when `steps` begins."""
+    """Forget pictures, those at `rows`, to be unlearned together.
+
+    `steps` starts from the model as it is then.
+    """
 
     def __init__(
-        self, task: Task, config: L2ulConfig, part: Pictures, targets: Tensor | None
+        self,
+        task: Task,
+        config: L2ulConfig,
+        rows: Tensor,
+        targets: Tensor | None,
+        term: ForgetTerm,
     ) -> None:
-        self._task, self._config, self._part, self._targets = task, config, part, targets
+        self._task, self._config, self._rows, self._term = task, config, rows, term
+        self._part = task.forget.take(rows)
+        self._targets = None if targets is None else targets[rows]
+        part = self._part
         self._adversarial = config.regulariser in ("adversarial", "both")
         self._holds_weights = config.regulariser in ("importance", "both")
         most = max(1, MOST_IN_ALL // len(part))
@@ -58,8 +70,7 @@ class Request:
             n, size = n * self._copies, config.batch_size
         self.n_steps = config.epochs * n_batches(n, size)
         if self._adversarial:
-            reports = -(-config.attack_steps // REPORT_EVERY)
-            self.n_steps += -(-n // 1024) * reports
+            self.n_steps += n_reports(n, config.attack_steps, REPORT_EVERY)
 
     def steps(self) -> Iterator[tuple[float, str, int]]:
         """Loss, what is being done, and how many steps are left at the most; 0 at the end."""
@@ -140,13 +151,14 @@ class Request:
         return share * self._forget_loss(logits[:n], gone) + (1 - share) * other
 
     def _forget_loss(self, logits: Tensor, gone: Tensor) -> Tensor:
+        weights = self._term.weights(self._rows[gone], logits)
         if self._targets is not None:
-            return functional.cross_entropy(logits, self._targets[gone])
+            losses = functional.cross_entropy(logits, self._targets[gone], reduction="none")
+            return weighted_mean(losses, weights)
         losses = functional.cross_entropy(logits, self._part.labels[gone], reduction="none")
-        if not self._config.hold:
-            return -losses.mean()
-        still_right = ~self._meet_goal(logits, gone)
-        return -(losses * still_right).sum() / still_right.sum().clamp_min(1)
+        if self._config.hold:
+            weights = weights * ~self._meet_goal(logits, gone)
+        return -weighted_mean(losses, weights)
 
     def _meet_goal(self, logits: Tensor, rows: Tensor) -> Tensor:
         """Which of these forget pictures are named as wanted, or else wrong: bool (b,)."""

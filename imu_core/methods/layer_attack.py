@@ -31,6 +31,7 @@ from torch.nn import functional
 from imu_core.methods.answers import without_class
 from imu_core.methods.ascent import ForgetInputs
 from imu_core.methods.descent import DescentConfig, descend
+from imu_core.methods.forget_term import ForgetTerm, weighting_parameter
 from imu_core.methods.registry import Step, parameter, register
 from imu_core.methods.task import Task
 
@@ -51,6 +52,7 @@ class LayerAttackConfig(DescentConfig):
     attack_steps: int = parameter(40, "Steps of the attack.", low=1, high=10_000)
     soft: float = parameter(0.5, "a: share of the soft target in the loss.", low=0, high=1)
     temperature: float = parameter(4.0, "T: softens the targets.", low=0.01, high=1000)
+    weighting: str = weighting_parameter()
 
 
 def attack_features(
@@ -80,6 +82,7 @@ def attack_features(
     config=LayerAttackConfig,
 )
 def layer_attack(task: Task, config: LayerAttackConfig) -> Iterator[Step]:
+    term = ForgetTerm(task, config.weighting)
     task.trainable("head")
     inputs, labels, t = ForgetInputs(task), task.forget.labels, config.temperature
     features = inputs.features()
@@ -99,9 +102,12 @@ def layer_attack(task: Task, config: LayerAttackConfig) -> Iterator[Step]:
 
     def loss_of(rows: Tensor) -> Tensor:
         logits, target = inputs.logits(rows), teacher[rows]
-        hard = functional.cross_entropy(logits, target.argmax(1))
+        hard = functional.cross_entropy(logits, target.argmax(1), reduction="none")
         now = functional.log_softmax(logits / t, dim=1)
-        soft = functional.kl_div(now, torch.softmax(target / t, dim=1), reduction="batchmean")
-        return (1 - config.soft) * hard + config.soft * t**2 * soft
+        soft = functional.kl_div(now, torch.softmax(target / t, dim=1), reduction="none").sum(1)
+        losses = (1 - config.soft) * hard + config.soft * t**2 * soft
+        return term.mean(losses, rows, logits)
 
-    yield from descend(task, config, task.forget, loss_of, each_epoch=look_again)
+    yield from descend(
+        task, config, task.forget, loss_of, each_epoch=look_again, weights=term.statistics
+    )

@@ -31,6 +31,7 @@ from torch.nn import functional
 
 from imu_core.methods.answers import accuracy, logits_of
 from imu_core.methods.descent import DescentConfig, descend, join, share_of
+from imu_core.methods.forget_term import ForgetTerm, weighting_parameter
 from imu_core.methods.heldout import expected_accuracy
 from imu_core.methods.registry import Step, parameter, register
 from imu_core.methods.task import Task, n_batches
@@ -55,6 +56,7 @@ class LotusConfig(DescentConfig):
         low=0,
         high=1,
     )
+    weighting: str = weighting_parameter()
 
 
 def gumbel(shape: torch.Size, generator: torch.Generator) -> Tensor:
@@ -82,6 +84,7 @@ def temperature(alpha: float, known: float, unseen: float) -> float:
 )
 def lotus(task: Task, config: LotusConfig) -> Iterator[Step]:
     forget, n_classes = task.forget, task.model.n_classes
+    term = ForgetTerm(task, config.weighting)
     retain = share_of(task.retain, config.retain_share, task.generator)
     both, before = join(forget, retain), logits_of(task.original, forget)
     unseen = expected_accuracy(task.original, task)
@@ -92,7 +95,9 @@ def lotus(task: Task, config: LotusConfig) -> Iterator[Step]:
     once, in_pass = dataclasses.replace(config, epochs=1), n_batches(len(both), config.batch_size)
 
     def loss_of(rows: Tensor) -> Tensor:
-        return functional.cross_entropy(task.model(both.images[rows]), targets[rows])
+        logits = task.model(both.images[rows])
+        losses = functional.cross_entropy(logits, targets[rows], reduction="none")
+        return term.mean_of_both(losses, rows, logits)
 
     for epoch in range(config.epochs):
         known = accuracy(task.model, forget)
@@ -102,4 +107,7 @@ def lotus(task: Task, config: LotusConfig) -> Iterator[Step]:
         noise = gumbel(before.shape, task.generator).to(before.device)
         targets[: len(forget)] = torch.softmax((before + noise) / tau, dim=1)
         done, after = epoch * in_pass, (config.epochs - epoch - 1) * in_pass
-        yield from descend(task, once, both, loss_of, optimiser=optimiser, done=done, after=after)
+        yield from descend(
+            task, once, both, loss_of, optimiser=optimiser, weights=term.statistics,
+            done=done, after=after,
+        )  # fmt: skip

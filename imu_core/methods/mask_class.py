@@ -2,11 +2,11 @@
 
     bias_c ← −10⁴  for every class c among the forget pictures
 
-By accuracy alone this beats every learned method at forgetting a whole class: the class is never
-predicted, no other logit changes, and pictures once mistaken for it find their second answer. But
-features, and so a linear probe, are untouched, and the forgotten pictures stand out more than
-before. It stands in every table for that reason: a class-forgetting result that does not beat it
-by representation or by membership shows nothing.
+By accuracy alone this is among the best at forgetting a whole class: the class is never predicted,
+no other logit changes, and pictures once mistaken for it find their second answer. But features,
+and so a linear probe, are untouched, and so is the attack on the outputs. It stands in every table
+for that reason: a class-forgetting result that does not beat it by representation or by membership
+shows nothing.
 """
 
 from __future__ import annotations

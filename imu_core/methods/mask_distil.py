@@ -63,7 +63,9 @@ def mask_distil(task: Task, config: MaskDistilConfig) -> Iterator[Step]:
     inputs = ForgetInputs(task)
 
     def loss_of(rows: Tensor) -> Tensor:
-        now = functional.log_softmax(inputs.logits(rows), dim=1)
-        return term.mean(functional.kl_div(now, targets[rows], reduction="none").sum(1), rows)
+        logits = inputs.logits(rows)
+        now = functional.log_softmax(logits, dim=1)
+        losses = functional.kl_div(now, targets[rows], reduction="none").sum(1)
+        return term.mean(losses, rows, logits)
 
     yield from descend(task, config, task.forget, loss_of, weights=term.statistics)

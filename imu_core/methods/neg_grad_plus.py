@@ -62,7 +62,8 @@ def neg_grad_plus(task: Task, config: NegGradPlusConfig) -> Iterator[Step]:
         losses = functional.cross_entropy(
             logits, torch.cat([forget.labels[gone], retain.labels[rows]]), reduction="none"
         )
-        kept = losses[len(gone) :].mean()
-        return config.alpha * kept - (1 - config.alpha) * term.mean(losses[: len(gone)], gone)
+        n = len(gone)
+        forgotten = term.mean(losses[:n], gone, logits[:n])
+        return config.alpha * losses[n:].mean() - (1 - config.alpha) * forgotten
 
     yield from descend(task, config, retain, loss_of, weights=term.statistics, cosine=True)

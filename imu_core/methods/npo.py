@@ -76,7 +76,8 @@ def npo(task: Task, config: NpoConfig) -> Iterator[Step]:
     inputs = ForgetInputs(task)
 
     def loss_of(rows: Tensor) -> Tensor:
-        now = -functional.cross_entropy(inputs.logits(rows), labels[rows], reduction="none")
-        return term.mean(npo_losses(now - before[rows], config.beta), rows)
+        logits = inputs.logits(rows)
+        now = -functional.cross_entropy(logits, labels[rows], reduction="none")
+        return term.mean(npo_losses(now - before[rows], config.beta), rows, logits)
 
     yield from descend(task, config, task.forget, loss_of, weights=term.statistics)

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from imu_core.methods.descent import DescentConfig, descend, join
+from imu_core.methods.forget_term import ForgetTerm, weighting_parameter
 from imu_core.methods.labels import random_wrong
 from imu_core.methods.registry import Step, parameter, register
 from imu_core.methods.task import Task
@@ -32,6 +33,7 @@ class RandomLabelConfig(DescentConfig):
 
     epochs: int = parameter(5, "Passes over all pictures.", low=1, high=10_000)
     redraw: bool = parameter(True, "Draw new wrong labels in each pass.")
+    weighting: str = weighting_parameter()
 
 
 def train_on_random_labels(
@@ -40,6 +42,7 @@ def train_on_random_labels(
     update: Callable[[Callable[[], None]], None] | None = None,
 ) -> Iterator[Step]:
     """Steps over F ∪ R with wrong labels for F; `update` may mask what moves (SalUn)."""
+    term = ForgetTerm(task, config.weighting)
     task.trainable("all", config.batch_norm)
     forget, both = task.forget, join(task.forget, task.retain)
     labels = both.labels.clone()
@@ -53,9 +56,13 @@ def train_on_random_labels(
             drawn = True
 
     def loss_of(rows: Tensor) -> Tensor:
-        return functional.cross_entropy(task.model(both.images[rows]), labels[rows])
+        logits = task.model(both.images[rows])
+        losses = functional.cross_entropy(logits, labels[rows], reduction="none")
+        return term.mean_of_both(losses, rows, logits)
 
-    yield from descend(task, config, both, loss_of, each_epoch=draw, update=update)
+    yield from descend(
+        task, config, both, loss_of, each_epoch=draw, update=update, weights=term.statistics
+    )
 
 
 @register(

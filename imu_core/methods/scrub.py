@@ -15,8 +15,8 @@ final model) is taken; of equally near ones the last, in which the most has been
 Differs from public code:
 - Classes of which no retain picture is left count as unknown in that target: after retraining
   their accuracy would be 0, so for a whole class rewinding picks the most forgetful state.
-- A max phase of many small updates leaves more damage than the min phases repair, so its batches
-  are large (public code: chosen for each experiment).
+- The batches of a max phase are large: at the same rate, small ones leave more damage than the min
+  phases repair (benchmarks/results/method_defaults.md; public code: chosen for each experiment).
 - After the last max phase the learning rate falls by a cosine over the passes that are left
   (public code: in steps).
 - The held-out pictures are the half of the test pictures a method may see, weighted to the class
@@ -36,6 +36,7 @@ from torch.nn import functional
 
 from imu_core.methods.answers import accuracy, logits_of, mean_loss
 from imu_core.methods.descent import DescentConfig, descend, sgd
+from imu_core.methods.forget_term import ForgetTerm, weighting_parameter
 from imu_core.methods.heldout import expected_accuracy
 from imu_core.methods.registry import Step, parameter, register
 from imu_core.methods.task import Task, batch_norm_for, n_batches, set_batch_norm
@@ -57,6 +58,7 @@ class ScrubConfig(DescentConfig):
     gamma: float = parameter(1.0, "γ: weight of the cross-entropy.", low=0, high=100)
     temperature: float = parameter(4.0, "T: softens teacher and student.", low=0.01, high=1000)
     rewind: bool = parameter(True, "Go back to the pass that errs as on held-out pictures.")
+    weighting: str = weighting_parameter()
 
 
 @register(
@@ -73,8 +75,9 @@ class ScrubConfig(DescentConfig):
 )
 def scrub(task: Task, config: ScrubConfig) -> Iterator[Step]:
     forget, retain = task.forget, task.retain
+    term = ForgetTerm(task, config.weighting)
     task.trainable("all", config.batch_norm)
-    away, back = _losses(task, config)
+    away, back = _losses(task, config, term)
     n_max = n_batches(len(forget), config.max_batch_size)
     n_min = n_batches(len(retain), config.batch_size)
     n_max_phases = min(config.max_epochs, config.epochs)
@@ -93,8 +96,9 @@ def scrub(task: Task, config: ScrubConfig) -> Iterator[Step]:
             n = n_batches(len(part), how.batch_size)
             rest = total - number - n
             yield from descend(
-                task, how, part, loss_of, optimiser=optimiser, note=note, done=number, after=rest
-            )
+                task, how, part, loss_of, optimiser=optimiser, note=note, done=number, after=rest,
+                weights=term.statistics if note == "max" else None,
+            )  # fmt: skip
             number += n
         if config.rewind:
             # A later pass replaces an earlier one that forgot as much: more has been repaired.
@@ -111,23 +115,24 @@ def scrub(task: Task, config: ScrubConfig) -> Iterator[Step]:
 
 
 def _losses(
-    task: Task, config: ScrubConfig
+    task: Task, config: ScrubConfig, term: ForgetTerm
 ) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
     """The losses of the max phase (over forget positions) and the min phase (retain positions)."""
     forget, retain, t = task.forget, task.retain, config.temperature
     on_forget, on_retain = (logits_of(task.original, part) for part in (forget, retain))
 
-    def divergence(theirs: Tensor, ours: Tensor) -> Tensor:
+    def divergences(theirs: Tensor, ours: Tensor) -> Tensor:
         now = functional.log_softmax(ours / t, dim=1)
         target = torch.softmax(theirs / t, dim=1)
-        return functional.kl_div(now, target, reduction="batchmean") * t**2
+        return functional.kl_div(now, target, reduction="none").sum(1) * t**2
 
     def away(rows: Tensor) -> Tensor:
-        return -divergence(on_forget[rows], task.model(forget.images[rows]))
+        logits = task.model(forget.images[rows])
+        return -term.mean(divergences(on_forget[rows], logits), rows, logits)
 
     def back(rows: Tensor) -> Tensor:
         logits = task.model(retain.images[rows])
         loss = functional.cross_entropy(logits, retain.labels[rows])
-        return config.alpha * divergence(on_retain[rows], logits) + config.gamma * loss
+        return config.alpha * divergences(on_retain[rows], logits).mean() + config.gamma * loss
 
     return away, back

@@ -111,8 +111,8 @@ class Task:
     def _given(part, name: str):
         if part is None:
             raise NotGiven(
-                f"This method reached for “{name}”, which it did not declare in `needs`; "
-                f"add “{name}” to its registration."
+                f"This method reached for “{name}”, which it was not given: a method is handed "
+                f"what its registration declares in `needs`, so “{name}” has to stand there."
             )
         return part
 

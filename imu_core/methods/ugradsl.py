@@ -93,7 +93,8 @@ def ugradsl(task: Task, config: UgradslConfig) -> Iterator[Step]:
             a = a * nearness(features[:n].detach(), features[n:].detach())
         losses = smoothed_losses(logits[:n], forget.labels[gone], a)
         retain_loss = functional.cross_entropy(logits[n:], retain.labels[kept])
-        return config.share * retain_loss - (1 - config.share) * term.mean(losses, gone)
+        forget_loss = term.mean(losses, gone, logits[:n])
+        return config.share * retain_loss - (1 - config.share) * forget_loss
 
     part = retain if by_retain else forget
     yield from descend(task, config, part, loss_of, weights=term.statistics, cosine=True)

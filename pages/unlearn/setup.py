@@ -157,7 +157,7 @@ def _stop_rule(images: str, ids: tuple[int, ...], repairs: bool) -> str:
         format_func=RULES.__getitem__,
         key=f"stop:{whole}:{repairs}",
         persist_state="session",
-        help="Checked after every step or few steps. Down to what the original reaches on held-out "
+        help="Asked after every step. Down to what the original reaches on held-out "
         "pictures of the same classes is about where a retrained model stands; it is not offered "
         "for whole classes, where a retrained model has none right.",
     )

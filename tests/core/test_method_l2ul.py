@@ -10,8 +10,9 @@ import torch
 from torch.nn import functional
 
 from imu_core.errors import BadInput
-from imu_core.methods.adversarial import Attack, scaled, start_points
+from imu_core.methods.adversarial import Attack, n_reports, scaled, start_points
 from imu_core.methods.answers import accuracy
+from imu_core.methods.forget_term import ForgetTerm
 from imu_core.methods.l2ul_request import Request, weight_importance
 from imu_core.methods.labels import relabel_targets
 from imu_core.methods.registry import get_method
@@ -61,7 +62,8 @@ def test_the_attack_reaches_its_targets_within_ball_and_pixels(few_digits, digit
     with torch.no_grad():
         start = functional.cross_entropy(digits_original(attack.points), targets)
     reports = list(attack.run())
-    assert len(reports) == attack.n_reports == 4
+    assert len(reports) == n_reports(len(attack.images), attack.iterations, attack.report_every)
+    assert len(reports) == 4
     offsets = (attack.points - images).flatten(1).norm(dim=1)
     assert offsets.max() <= 1.5 + 1e-5
     assert attack.points.min() >= 0
@@ -154,7 +156,8 @@ def test_both_terms_weigh_by_their_counts(linear_case):
     config = get_method("l2ul").config(
         regulariser="adversarial", n_adversarial=3, attack_steps=5, **PLAIN
     )
-    attack = Request(again, config, again.forget, None)._attack()
+    rows, term = torch.arange(len(again.forget)), ForgetTerm(again, "uniform")
+    attack = Request(again, config, rows, None, term)._attack()
     list(attack.run())
     labels = task.forget.labels
     assert not bool((attack.targets == labels.repeat_interleave(3)).any())

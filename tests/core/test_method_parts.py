@@ -175,32 +175,69 @@ def test_bad_relabel_targets_are_one_sentence(text, message, linear_case):
     assert "\n" not in str(caught.value)
 
 
+LOSSES, ROWS = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([4, 0, 7])
+
+
+def by_hand(task, model):
+    """exp(−loss) of each forget picture under the model."""
+    with torch.no_grad():
+        logits = model(task.forget.images)
+        return torch.exp(-functional.cross_entropy(logits, task.forget.labels, reduction="none"))
+
+
 def test_weights_on_the_forget_term_are_a_weighted_mean(linear_case):
-    losses, rows = torch.tensor([1.0, 2.0, 4.0]), torch.tensor([4, 0, 7])
+    logits = linear_case.original(linear_case.forget.images[ROWS])
     uniform = ForgetTerm(linear_case, "uniform")
     assert uniform.statistics is None
-    assert uniform.mean(losses, rows) == pytest.approx(7 / 3)
+    assert uniform.mean(LOSSES, ROWS, logits) == pytest.approx(7 / 3)
     term = ForgetTerm(linear_case, "loss")
-    with torch.no_grad():
-        known = functional.cross_entropy(
-            linear_case.original(linear_case.forget.images),
-            linear_case.forget.labels,
-            reduction="none",
-        )
-    w = torch.exp(-known)[rows]
-    assert term.mean(losses, rows) == pytest.approx(float((w * losses).sum() / w.sum()), rel=1e-5)
+    w = by_hand(linear_case, linear_case.original)[ROWS]
+    expected = pytest.approx(float((w * LOSSES).sum() / w.sum()), rel=1e-5)
+    assert term.mean(LOSSES, ROWS, logits) == expected
+    # Static: what the moving model says now changes nothing.
+    assert term.mean(LOSSES, ROWS, -logits) == expected
     assert term.statistics is not None
     assert term.statistics.n == 12
 
 
+def test_dynamic_weights_follow_the_moving_model(linear_case):
+    term = ForgetTerm(linear_case, "dynamic_loss")
+    assert term.statistics is None
+    with torch.no_grad():
+        linear_case.model.head.weight.mul_(-2)
+    w = by_hand(linear_case, linear_case.model)[ROWS]
+    before = by_hand(linear_case, linear_case.original)[ROWS]
+    assert not torch.allclose(w / w.sum(), before / before.sum(), rtol=0.1)
+    logits = linear_case.model(linear_case.forget.images[ROWS])
+    found = term.mean(LOSSES, ROWS, logits)
+    assert found == pytest.approx(float((w * LOSSES).sum() / w.sum()), rel=1e-5)
+    assert not term.weights(ROWS, logits).requires_grad
+
+
+def test_in_a_joint_batch_forget_pictures_are_weighed_among_themselves(linear_case):
+    """Rows 4 and 0 are of the forget set (12 pictures), 12 and 15 of the retain set behind it."""
+    rows, losses = torch.tensor([4, 12, 0, 15]), torch.tensor([1.0, 10.0, 3.0, 20.0])
+    logits = torch.zeros(4, 3)
+    assert ForgetTerm(linear_case, "uniform").mean_of_both(losses, rows, logits) == 34 / 4
+    term = ForgetTerm(linear_case, "loss")
+    w = by_hand(linear_case, linear_case.original)[[4, 0]]
+    own = float((w * torch.tensor([1.0, 3.0])).sum() / w.sum())
+    found = term.mean_of_both(losses, rows, logits)
+    assert found == pytest.approx((30 + 2 * own) / 4, rel=1e-5)
+    assert term.mean_of_both(losses[[1, 3]], rows[[1, 3]], logits[:2]) == 15
+
+
 def test_weights_by_influence_may_drop_a_whole_batch_and_the_mean_is_then_0(linear_case):
-    term = ForgetTerm(linear_case, "influence")
-    dropped = (term._weights == 0).nonzero().flatten()
+    everything = torch.arange(12)
+    logits = linear_case.original(linear_case.forget.images)
+    weights = ForgetTerm(linear_case, "influence").weights(everything, logits)
+    dropped = (weights == 0).nonzero().flatten()
     assert len(dropped)
-    assert term.mean(torch.ones(len(dropped)), dropped) == 0
-    shuffled = ForgetTerm(linear_case, "permuted")
-    assert torch.equal(term._weights.sort().values, shuffled._weights.sort().values)
-    assert not torch.equal(term._weights, shuffled._weights)
+    term = ForgetTerm(linear_case, "influence")
+    assert term.mean(torch.ones(len(dropped)), dropped, logits[dropped]) == 0
+    shuffled = ForgetTerm(linear_case, "permuted").weights(everything, logits)
+    assert torch.equal(weights.sort().values, shuffled.sort().values)
+    assert not torch.equal(weights, shuffled)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,31 @@ def test_batches_of_one_picture_pass_through_batch_norm(name, few_digits, with_b
     assert finite(task.model)
 
 
+WEIGHTED = [name for name in METHODS if "weighting" in
+            {item["name"] for item in get_method(name).parameters()}]  # fmt: skip
+
+
+def test_every_method_with_a_forget_term_of_its_own_takes_weights():
+    """The others ascend by one weighting (IMU and its like), or have no loss of forget pictures."""
+    ascents = {"gradient_ascent", "imu", "imu_permuted", "loss_ascent"}
+    without = {"ssd", "weight_masking", "mask_class", "natmu", "fine_tune", "l1_sparse", "cf_k",
+               "eu_k", "convolution_transpose", "masked_small_gradients"}  # fmt: skip
+    assert set(WEIGHTED) == set(METHODS) - ascents - without
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_each_weighting_moves_a_method_elsewhere(name, few_digits, digits_original, unlearn):
+    ids, ends = few_digits.ids_of_class(3)[:8], {}
+    for weighting in ("uniform", "influence", "loss", "dynamic_loss", "permuted"):
+        chosen = short(name) | {"weighting": weighting, "batch_size": 8}
+        task, _ = unlearn(name, digits_original, few_digits, ids, **chosen)
+        assert finite(task.model)
+        ends[weighting] = torch.cat([p.detach().flatten() for p in task.model.parameters()])
+    for weighting in ("influence", "loss", "dynamic_loss"):
+        assert not torch.equal(ends[weighting], ends["uniform"]), weighting
+    assert not torch.equal(ends["influence"], ends["permuted"])
+
+
 @pytest.mark.parametrize("name", METHODS)
 def test_equal_seeds_give_equal_weights_whatever_the_global_generator(
     name, few_digits, digits_original, unlearn

@@ -18,7 +18,7 @@ from imu_core.errors import BadInput, Cancelled, ImuError, RunError
 from imu_core.networks import load_checkpoint
 from imu_core.networks.bundled import bundled_checkpoint
 from imu_core.runs import JobQueue, RunSpec, RunStore, execute_run, parse_stop, submit_run
-from imu_core.runs.probe import Probe, heldout_rows
+from imu_core.runs.probe import SAMPLE_FOR_RULE, Probe, heldout_rows
 
 
 @pytest.fixture(scope="module")
@@ -208,6 +208,24 @@ def test_the_rule_is_asked_after_every_step(labels, checkpoint, digits, store):
     probes = [event["number"] for event in ended.events() if event["event"] == "probe"]
     assert probes == [0, *range(5, number, 5), number]
     assert number % 5
+
+
+def test_the_whole_forget_set_decides_where_the_sample_looks_worse(finished, digits):
+    ids = torch.cat([digits.ids_of_class(label) for label in (3, 5, 7, 8)])
+    model, _ = load_checkpoint(finished.original_path)
+    probe = Probe(digits, ids, finished.outputs(), torch.device("cpu"))
+    generator, start = torch.Generator().manual_seed(0), model.head.weight.detach().clone()
+    differences = []
+    for _ in range(8):
+        with torch.no_grad():
+            model.head.weight.copy_(start + torch.randn(start.shape, generator=generator))
+            right = model(digits.train_images[ids]).argmax(1) == digits.train_labels[ids]
+        whole = float(right.double().mean())
+        sample = probe._forget_accuracy(model, False, SAMPLE_FOR_RULE)
+        differences.append(sample - whole)
+        assert probe.has_forgotten(model, False, whole)
+        assert not probe.has_forgotten(model, False, whole - 1 / len(ids))
+    assert max(differences) > 0 > min(differences)
 
 
 def test_running_out_of_steps_is_said(checkpoint, digits, store):

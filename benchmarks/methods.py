@@ -10,10 +10,14 @@ checkpoint. Each set has two retrained models; the floor is the difference betwe
 
 Depth is how far forgetting has to go: forget accuracy 1 % for a class, and for the other sets that
 of the retrained models. A method that sees no retain picture is stopped there, since nothing brings
-it back; the others run to their own end. Utility at equal depth is read at the first probe at or
-below the depth. Gap is |Δ forget| + |Δ retain| + |Δ test| to the mean retrained model, at the end;
-its floor is the same between retrained models. All parameters are the defaults. Test figures are of
-the half of the test pictures that no method may see.
+it back, and so is told where a retrained model stands on random and chosen sets; the others run to
+their own end and are told nothing. Their utility at equal depth is read at the first of about sixty
+probes that is at or below the depth, on 512 forget pictures where there are more; of methods that
+break the network first and mend it after (CT, EU-k, MSG) that is the broken network. Where
+retrained models know all of a set, its first probe is at depth. Gap is |Δ forget| + |Δ retain| + |Δ
+test| to the mean retrained model, at the end; its floor is the same between retrained models. All
+parameters are the defaults. Test figures are of the half of the test pictures that no method may
+see.
 
 One line of JSON a finished cell goes into benchmarks/results/methods.jsonl, so that a run can be
 broken off and taken up again; from all lines methods.md is made.
@@ -185,6 +189,13 @@ def _steps_of(bench: Bench, config: MethodConfig) -> int:
     return values["epochs"] * -(-bench.images.n_train // values["batch_size"])
 
 
+def is_finished(cell: dict[str, Any] | None, method: str) -> bool:
+    """Whether the cell is there, with the parameters that are the defaults now if it says which."""
+    if cell is None:
+        return False
+    return cell.get("parameters") in (None, get_method(method).config().to_dict())
+
+
 def cells_of(file: Path = CELLS) -> dict[tuple, dict[str, Any]]:
     """Finished cells by (images, set, seed, method); the retrained models have method ''."""
     found = {}
@@ -218,7 +229,7 @@ def run_set(bench: Bench, kind: str, seed: int, methods: list[str], done: dict) 
              "depth": depth, "before": before, "retrained": models, "retrain_s": seconds,
              "hardware": hardware()["summary"]}
         )  # fmt: skip
-    todo = [m for m in methods if (name, kind, seed, m) not in done]
+    todo = [m for m in methods if not is_finished(done.get((name, kind, seed, m)), m)]
     for method in tqdm(todo, desc=f"{name} {kind} {seed}"):
         try:
             cell = run_cell(bench, method, seed, forget, depth)

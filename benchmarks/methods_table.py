@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Callable, Iterable, Sequence
 from itertools import combinations
 from pathlib import Path
@@ -45,7 +46,9 @@ def number(value: float | None, digits: int = 3) -> str:
 def report(cells: list[dict[str, Any]], introduction: str) -> str:
     """The whole results file, Markdown."""
     paragraphs = introduction.split("\n\n")
-    lines = ["# Every method on the same forget sets", "", *_prose(paragraphs[2:4]), ""]
+    command, *prose = paragraphs[1:4]
+    lines = ["# Every method on the same forget sets", "", "```sh", *_dedented(command), "```", ""]
+    lines += _prose(prose)
     if NOTES.exists():
         lines += [NOTES.read_text().strip(), ""]
     lines += [
@@ -168,6 +171,10 @@ def _refusals(groups: dict[str, list[dict[str, Any]]]) -> list[str]:
     }
     lines = [f"- `{name}` refused: {' '.join(texts)}" for name, texts in said.items() if texts]
     return [*lines, ""] if lines else []
+
+
+def _dedented(block: str) -> list[str]:
+    return textwrap.dedent(block).strip().splitlines()
 
 
 def _prose(paragraphs: Iterable[str]) -> list[str]:

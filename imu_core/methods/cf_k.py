@@ -47,7 +47,7 @@ def free_last(task: Task, k: int, batch_norm: str) -> list[Layer]:
     "cf_k",
     title="CF-k",
     needs=("forget", "retain"),
-    scope="all",
+    scope="last layers",
     paper="Goel et al., arXiv 2201.06640",
     summary="Fine-tunes the last k layers on the retain pictures.",
     formula=r"\theta_{>L-k} \leftarrow \arg\min \frac1m\sum_{j\in R}\ell_j",

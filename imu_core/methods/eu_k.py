@@ -34,7 +34,7 @@ class EuKConfig(CfKConfig):
     "eu_k",
     title="EU-k",
     needs=("forget", "retain"),
-    scope="all",
+    scope="last layers",
     paper="Goel et al., arXiv 2201.06640",
     summary="Draws the last k layers anew and trains them on the retain pictures.",
     formula=r"\theta_{>L-k} \leftarrow \arg\min \frac1m\sum_{j\in R}\ell_j\ \text{ from a new "

@@ -14,7 +14,7 @@ from imu_core.errors import BadInput, UnknownName
 from imu_core.methods.task import Task
 
 Need = Literal["forget", "retain", "heldout", "fisher"]
-Scope = Literal["head", "all", "head or all", "none"]
+Scope = Literal["head", "last layers", "all", "head or all", "none"]
 
 
 def parameter(

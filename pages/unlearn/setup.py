@@ -31,6 +31,7 @@ RULES = {
 }
 SCOPES = {
     "head": "the classifier head",
+    "last layers": "the last layers, as many as its parameter “k” says",
     "all": "all weights",
     "head or all": "the classifier head or all weights, as its parameter “scope” says",
     "none": "no weights",

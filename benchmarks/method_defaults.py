@@ -22,7 +22,7 @@ import json
 from typing import Any
 
 from hardware import hardware
-from methods import CLASS_DEPTH, RESULTS, Bench, run_cell, write_cell
+from methods import CLASS_DEPTH, RESULTS, SEEDS, Bench, run_cell, write_cell
 from methods_table import gap, markdown_table, mean, number
 from tqdm import tqdm
 
@@ -87,6 +87,8 @@ def key_of(images: str, kind: str, seed: int, method: str, changes: dict[str, An
 def run_set(bench: Bench, kind: str, seed: int, methods: list[str]) -> None:
     """All cells of one forget set that are not there yet."""
     name, forget = bench.images.name, bench.forget_set(kind, seed)
+    if any(forget.ids == bench.forget_set(kind, other).ids for other in SEEDS):
+        raise SystemExit(f"Seed {seed} draws a {kind} set that the table of methods uses.")
     done = {key_of(c["images"], c["set"], c["seed"], c["method"], c["changes"]): c for c in cells()}
     place = {"images": name, "set": kind, "seed": seed}
     known = done.get(key_of(name, kind, seed, "", {}))

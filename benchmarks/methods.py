@@ -57,6 +57,7 @@ from imu_core.runs.spec import StopRule
 RESULTS = Path(__file__).parent / "results"
 CELLS = RESULTS / "methods.jsonl"
 SHARE_RANDOM, SHARE_CHOSEN, CLASS_DEPTH, N_REFERENCES, N_PROBES = 0.1, 0.04, 0.01, 2, 60
+SEEDS = [0, 1, 2]
 CPU = torch.device("cpu")
 
 
@@ -242,7 +243,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--images", nargs="+", default=["digits", "fashion-mnist:10000"])
     parser.add_argument("--sets", nargs="+", default=["class", "random", "chosen"])
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--seeds", nargs="+", type=int, default=SEEDS)
     parser.add_argument("--methods", nargs="+", default=[m.name for m in all_methods()])
     parser.add_argument("--runs", default="runs", help="where retrained models are kept")
     parser.add_argument("--table", action="store_true", help="only make the table anew")

@@ -310,7 +310,7 @@ def test_scrub_rewinds_to_the_pass_nearest_to_the_expected_accuracy(
     assert max(seen) > min(seen)
 
 
-def test_scrub_of_a_whole_class_rewinds_to_the_most_forgetful_pass(
+def test_scrub_expects_no_picture_of_a_whole_class_to_be_known(
     few_digits, digits_original, task_of
 ):
     task = task_of("scrub", digits_original, few_digits, few_digits.ids_of_class(3))

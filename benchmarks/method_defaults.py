@@ -71,8 +71,10 @@ CANDIDATES: dict[str, list[dict[str, Any]]] = {
         "epochs": 8}, {"lr": 0.01, "max_batch_size": 512},
     ],
 }  # fmt: skip
-# ℓ1-sparse without its pull is fine-tuning at its rate.
-CONTROLS: dict[str, list[dict[str, Any]]] = {"l1_sparse": [{"gamma": 0.0, "lr": 0.1}]}
+CONTROLS: dict[str, list[dict[str, Any]]] = {
+    "l1_sparse": [{"gamma": 0.0, "lr": 0.1}],  # fine-tuning at its rate
+    "scrub": [{"lr": 0.01, "max_batch_size": 128}],  # a max phase of many small updates
+}
 
 
 def cells() -> list[dict[str, Any]]:

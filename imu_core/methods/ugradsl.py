@@ -36,9 +36,9 @@ from imu_core.methods.task import Task
 class UgradslConfig(DescentConfig):
     """Parameters of UGradSL."""
 
-    lr: float = parameter(0.02, "Learning rate at the start.", low=1e-8, high=100)
+    lr: float = parameter(0.03, "Learning rate at the start.", low=1e-8, high=100)
     epochs: int = parameter(5, "Passes over the pictures named by `passes`.", low=1, high=10_000)
-    share: float = parameter(0.98, "p: share of the retain term.", low=0, high=1)
+    share: float = parameter(0.99, "p: share of the retain term.", low=0, high=1)
     smoothing: float = parameter(0.2, "−a: how far below 0 the labels are smoothed.", low=0, high=1)
     adaptive: bool = parameter(False, "Scale the smoothing by the retain pictures near by.")
     passes: str = parameter(

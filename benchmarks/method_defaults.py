@@ -13,8 +13,8 @@ The default is the setting of least mean over the columns in which its rivals st
 three. `l1_sparse` keeps its published pull: four times as strong it forgets more of a class of
 digits, and costs 9 points of retain accuracy on Fashion-MNIST, where a run has six times as many
 steps in which to pull. `neg_grad_plus` and `bad_teacher` (0.009 and 0.060 behind) keep what an
-earlier choice on the classes 3 and 5 gave, in which they led: how far the two choices disagree says
-how far a choice on two classes carries.
+earlier choice on classes 3 and 5, which the table uses, had given: how far the two choices disagree
+says how far a choice on two classes carries.
 
 One line of JSON a finished cell goes into benchmarks/results/method_defaults.jsonl; a cell that is
 there is not run again. From all lines method_defaults.md is made.
